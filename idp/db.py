@@ -1,0 +1,135 @@
+"""The database: the declarative base, the session, and everything in which SQLite and PostgreSQL differ.
+
+Pages and commands use the ORM through `db.session`, whose life Flask-SQLAlchemy keeps. Protocol endpoints and exact
+counters use short Core transactions of `Database.begin()`. Instants are Unix seconds in `Instant` columns.
+"""
+
+import logging
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pysqlite3
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import BigInteger, Connection, Dialect, Engine, Integer, MetaData, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.orm import DeclarativeBase, Session, scoped_session
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from idp.errors import Misconfigured, Unavailable
+
+log = logging.getLogger(__name__)
+
+# Below this version SQLite's write-ahead log has a corruption defect; the rollback journal has not.
+WAL_SAFE = (3, 51, 3)
+BUSY_SECONDS = 5
+
+# PostgreSQL has no 4-byte limit to hit in 2038 this way; SQLite only counts by itself in an INTEGER column.
+Counted = BigInteger().with_variant(Integer, "sqlite")
+Instant = BigInteger()
+
+
+class Base(DeclarativeBase):
+    """The base of every table, of the house and of its plugins."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+db = SQLAlchemy(metadata=Base.metadata)
+
+# Whatever a statement can be executed on: a Core connection, or the session of a page or a command.
+Executor = Connection | Session | scoped_session[Session]
+
+
+class Database:
+    """Short Core transactions on one engine. Shared by all threads of a process."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """One transaction: committed at the end of the block, rolled back when it raises.
+
+        Raises `Unavailable` when the database cannot be reached, is busy too long or cannot be written.
+        """
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+        except OperationalError as e:
+            raise unavailable(e) from e
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection for reading only. Raises `Unavailable` like `begin`."""
+        try:
+            with self.engine.connect() as connection:
+                yield connection
+        except OperationalError as e:
+            raise unavailable(e) from e
+
+
+def unavailable(error: DBAPIError) -> Unavailable:
+    """The refusal for a database error: the driver's words for the journal, none for the person."""
+    return Unavailable("database_unavailable", str(error.orig))
+
+
+def options(url: str) -> Mapping[str, Any]:
+    """Engine options for a database address. Raises `Misconfigured` for an engine that is not supported."""
+    kind = make_url(url).get_backend_name()
+    if kind == "sqlite":
+        return {"module": pysqlite3.dbapi2, "connect_args": {"timeout": BUSY_SECONDS}}
+    if kind == "postgresql":
+        return {
+            "pool_pre_ping": True,
+            "connect_args": {
+                "connect_timeout": 5,
+                "options": "-c statement_timeout=10000 -c lock_timeout=5000 -c idle_in_transaction_session_timeout=30000"
+                " -c timezone=UTC",
+            },
+        }
+    raise Misconfigured(f"database.url: {kind} is not supported; use sqlite:/// or postgresql://")
+
+
+def prepare(url: str) -> None:
+    """Make the folder and the file of an embedded database, readable by its owner only."""
+    name = make_url(url).database
+    if make_url(url).get_backend_name() != "sqlite" or not name or name == ":memory:":
+        return
+    path = Path(name)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.touch(mode=0o600)
+
+
+def listen(engine: Engine, synchronous: str) -> None:
+    """Set each new SQLite connection up: foreign keys, patience, write-ahead log where it is safe, durability."""
+    if engine.dialect.name != "sqlite":
+        return
+    wal = pysqlite3.dbapi2.sqlite_version_info >= WAL_SAFE
+    if not wal:
+        log.warning("SQLite %s: below 3.51.3 the rollback journal is used", pysqlite3.dbapi2.sqlite_version)
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute(f"PRAGMA journal_mode = {'WAL' if wal else 'DELETE'}")
+        cursor.execute(f"PRAGMA synchronous = {'NORMAL' if synchronous == 'normal' and wal else 'FULL'}")
+        cursor.close()
+
+
+def insert(dialect: Dialect | str, table: Any) -> Any:
+    """An INSERT that knows ON CONFLICT, in the words of the dialect."""
+    name = dialect if isinstance(dialect, str) else dialect.name
+    return postgresql.insert(table) if name == "postgresql" else sqlite.insert(table)

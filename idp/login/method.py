@@ -1,0 +1,153 @@
+"""The agreement between the house and a login method.
+
+A method asks a question (`challenge`) and checks an answer (`verify`). It returns a proof or raises `Refused`; the house
+computes the level of assurance, keeps the session, counts failures, writes the journal and sends letters, so that a
+method cannot forget them. Optional abilities are separate small Protocols.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import click
+
+from idp.rules import PasswordRules
+from idp.settings import Section
+
+
+class Kind(StrEnum):
+    """What a factor rests on."""
+
+    KNOWLEDGE = "knowledge"
+    POSSESSION = "possession"
+
+
+class Readiness(StrEnum):
+    """Whether an account can use a method: not at all, after enrolment, or now."""
+
+    UNAVAILABLE = "unavailable"
+    AVAILABLE = "available"
+    ENROLLED = "enrolled"
+
+
+@dataclass(frozen=True)
+class Strength:
+    """What a proof of this method is worth.
+
+    `amr` are the values of RFC 8176 that it contributes; `kinds` the kinds of factor; `finds_account` says that the
+    method finds out by itself who signs in (a card does, a password does not).
+    """
+
+    amr: tuple[str, ...]
+    kinds: frozenset[Kind]
+    phishing_resistant: bool = False
+    finds_account: bool = False
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What a method sees of a sign-in under way.
+
+    `account_id` is the account that the house looked up from the form, or that a living session names; None when it is
+    unknown: the method must then take as long as for a known one and refuse. `form` holds what the person sent.
+    """
+
+    id: str
+    account_id: str | None
+    language: str
+    form: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Page:
+    """What to show: a template of the method, its values, and which loopback addresses its script may call."""
+
+    template: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    script: str | None = None
+    connect: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A method is satisfied that `account_id` is there. `credential` names which one was used (a certificate's hash)."""
+
+    account_id: str
+    credential: str | None = None
+
+
+class LoginMethod(Protocol):
+    """One way to sign in. Built once at start-up as `Method(settings, desk)`, used by many threads."""
+
+    name: str
+    title: str
+    strength: Strength
+    Settings: type[Section]
+
+    def ready_for(self, account_id: str) -> Readiness:
+        """Whether this account can use the method."""
+        ...
+
+    def challenge(self, attempt: Attempt) -> Page:
+        """The page that asks. Called anew for each showing."""
+        ...
+
+    def verify(self, attempt: Attempt) -> Proof:
+        """Check the answer in `attempt.form`. Raises `Refused` with the exact cause."""
+        ...
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One password rule in words for the person. `met` is None while nothing was typed."""
+
+    key: str
+    sentence: str
+    met: bool | None = None
+
+
+@runtime_checkable
+class Resets(Protocol):
+    """A method whose secret can be replaced through a mailed link."""
+
+    def rules(self, account_id: str | None, secret: str | None = None) -> list[Rule]:
+        """The rules that a new secret must meet, each with whether `secret` meets it."""
+        ...
+
+    def replace(self, account_id: str, secret: str) -> None:
+        """Store a new secret for the account in the open transaction. Raises `Invalid` when a rule is not met."""
+        ...
+
+
+@runtime_checkable
+class Commands(Protocol):
+    """A method that adds commands to `idp`."""
+
+    def commands(self) -> list[click.Command]:
+        """The commands or groups to add, usable inside the house's context."""
+        ...
+
+
+@runtime_checkable
+class Keeps(Protocol):
+    """A method with tables of its own, all named `idp_<name>_…`."""
+
+    migrations: Path
+
+
+__all__ = [
+    "Attempt",
+    "Commands",
+    "Keeps",
+    "Kind",
+    "LoginMethod",
+    "Page",
+    "PasswordRules",
+    "Proof",
+    "Readiness",
+    "Resets",
+    "Rule",
+    "Strength",
+]
