@@ -133,3 +133,8 @@ def insert(dialect: Dialect | str, table: Any) -> Any:
     """An INSERT that knows ON CONFLICT, in the words of the dialect."""
     name = dialect if isinstance(dialect, str) else dialect.name
     return postgresql.insert(table) if name == "postgresql" else sqlite.insert(table)
+
+
+def dialect_of(on: Executor) -> str:
+    """The engine's name, `sqlite` or `postgresql`."""
+    return on.dialect.name if isinstance(on, Connection) else on.get_bind().dialect.name

@@ -56,12 +56,16 @@ class Stale(Refusal):
 
 
 class Invalid(Refusal):
-    """A value that a person typed cannot be accepted. `field` names it, `message` says what to do, in words for her."""
+    """A value that a person typed cannot be accepted.
 
-    def __init__(self, field: str, message: str, cause: str = "invalid") -> None:
-        super().__init__(cause, f"{field}: {message}")
+    `field` names it; `message` says what to do, an English text with named `values`, translated where it is shown.
+    """
+
+    def __init__(self, field: str, message: str, cause: str = "invalid", **values: object) -> None:
+        super().__init__(cause, f"{field}: {message % values if values else message}")
         self.field = field
         self.message = message
+        self.values = values
 
 
 class Unavailable(Refusal):

@@ -17,7 +17,7 @@ from idp import clock
 from idp.audit import AccountBlocked, AccountUnblocked, record
 from idp.db import Database, Executor
 from idp.db import insert as upsert
-from idp.errors import Blocked, Throttled, Unavailable
+from idp.errors import Blocked, Throttled
 from idp.models import Guess, GuessCount
 from idp.sealing import Mac
 

@@ -36,14 +36,16 @@ class Readiness(StrEnum):
 class Strength:
     """What a proof of this method is worth.
 
-    `amr` are the values of RFC 8176 that it contributes; `kinds` the kinds of factor; `finds_account` says that the
-    method finds out by itself who signs in (a card does, a password does not).
+    `amr` are the values of RFC 8176 that it contributes; `kinds` the kinds of factor. `finds_account`: the method finds
+    out by itself who signs in (a card does). `asks_identifier`: its form has a field `email`, from which the house looks
+    the account up and counts the guess (a password does). A method that does neither can only follow another.
     """
 
     amr: tuple[str, ...]
     kinds: frozenset[Kind]
     phishing_resistant: bool = False
     finds_account: bool = False
+    asks_identifier: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,11 +103,15 @@ class LoginMethod(Protocol):
 
 @dataclass(frozen=True)
 class Rule:
-    """One password rule in words for the person. `met` is None while nothing was typed."""
+    """One password rule in words for the person: an English text with named values, translated where it is shown.
+
+    `met` is None while nothing was typed.
+    """
 
     key: str
     sentence: str
     met: bool | None = None
+    values: Mapping[str, Any] = field(default_factory=dict)
 
 
 @runtime_checkable

@@ -1,0 +1,102 @@
+"""Accounts: adding, finding, and the instants from which their sessions and grants are dead."""
+
+import uuid
+from collections.abc import Sequence
+
+from sqlalchemy import select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session as OrmSession
+from sqlalchemy.orm import scoped_session
+
+from idp import clock
+from idp.audit import AccountActivated, AccountAdded, record
+from idp.directory.identifiers import clean_name, fold_email, fold_identifier, fold_username
+from idp.errors import Conflict, Invalid, NotFound
+from idp.models import STAFF, Account, Grant, Session
+
+Orm = OrmSession | scoped_session[OrmSession]
+
+
+def add(
+    on: Orm,
+    email: str,
+    given_name: str,
+    family_name: str,
+    *,
+    username: str | None = None,
+    staff: str | None = None,
+    locale: str | None = None,
+) -> Account:
+    """A new account, not yet active. Raises `Invalid`, or `Conflict` when the address or user name is taken."""
+    if staff is not None and staff not in STAFF:
+        raise Invalid("staff", f"must be one of {', '.join(STAFF)}")
+    now = clock.now()
+    account = Account(
+        id=str(uuid.uuid4()),
+        email=email,
+        email_key=fold_email(email),
+        email_verified=False,
+        username=username,
+        username_key=fold_username(username) if username is not None else None,
+        given_name=clean_name("given_name", given_name),
+        family_name=clean_name("family_name", family_name),
+        locale=locale,
+        state="pending",
+        staff=staff,
+        created_at=now,
+        updated_at=now,
+        valid_from=0,
+    )
+    try:
+        with on.begin_nested():
+            on.add(account)
+    except IntegrityError as e:
+        raise Conflict("account_exists", f"an account with {email} or this user name exists") from e
+    record(on, AccountAdded(account=account.id, staff=staff))
+    return account
+
+
+def activate(on: Orm, account: Account) -> None:
+    """A pending account becomes active; its address counts as verified."""
+    account.state = "active"
+    account.email_verified = True
+    account.updated_at = clock.now()
+    record(on, AccountActivated(account=account.id))
+
+
+def find(on: Orm, typed: str) -> Account | None:
+    """The account that an e-mail address or user name names, or None."""
+    key = fold_identifier(typed)
+    return (
+        on.execute(select(Account).where((Account.email_key == key) | (Account.username_key == key)))
+        .unique()
+        .scalar_one_or_none()
+    )
+
+
+def get(on: Orm, email: str) -> Account:
+    """Like `find`, for commands. Raises `NotFound`."""
+    account = find(on, email)
+    if account is None:
+        raise NotFound("account_unknown", f"no account {email}")
+    return account
+
+
+def by_id(on: Orm, account_id: str) -> Account:
+    """Raises `NotFound`."""
+    account = on.get(Account, account_id)
+    if account is None:
+        raise NotFound("account_unknown")
+    return account
+
+
+def listed(on: Orm) -> Sequence[Account]:
+    """Every account, by address."""
+    return on.execute(select(Account).order_by(Account.email_key)).unique().scalars().all()
+
+
+def end_everything(on: Orm, account_id: str) -> None:
+    """End every session, grant and unredeemed code of an account: after a reset, after disabling."""
+    now = clock.now()
+    on.execute(update(Session).where(Session.account_id == account_id, Session.ended_at.is_(None)).values(ended_at=now))
+    on.execute(update(Grant).where(Grant.account_id == account_id, Grant.revoked_at.is_(None)).values(revoked_at=now))

@@ -1,0 +1,211 @@
+"""Sign-ins under way: stored on the server, bound to the browser that began them, moved forward step by step.
+
+The browser carries the attempt's id with a MAC over the step, and a cookie whose hash the attempt knows: a link for one
+step is useless for another, and in another browser it is refused.
+"""
+
+import hmac
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import bindparam, insert, select, update
+
+from idp import clock
+from idp.audit import LoginRefused, LoginSucceeded, record
+from idp.db import Database, Executor
+from idp.errors import Blocked, Invalid, Refused, Stale, Throttled
+from idp.language import N_
+from idp.login import method as agreement
+from idp.login.assurance import Proven
+from idp.login.lockout import Lockout, Reservation
+from idp.login.method import LoginMethod
+from idp.models import Account, Attempt
+from idp.sealing import Mac, fingerprint
+
+MAX_IDENTIFIER = 254
+_ROW = Attempt.__table__.c
+
+
+@dataclass(frozen=True)
+class Pending:
+    """A stored attempt as read: the portal's request (None when a page of ours asked), and what was proven so far."""
+
+    id: str
+    client_id: str | None
+    request: Mapping[str, Any] | None
+    account_id: str | None
+    proofs: tuple[Proven, ...]
+    consented: bool
+
+
+class Attempts:
+    """The attempts of an installation, living `seconds` each."""
+
+    def __init__(self, database: Database, mac: Mac, seconds: int) -> None:
+        self._database, self._mac, self._seconds = database, mac, seconds
+
+    def begin(self, browser: str, client_id: str | None, request: Mapping[str, Any] | None) -> str:
+        """Store a new attempt for the browser with that cookie; its id."""
+        attempt_id, now = secrets.token_hex(16), clock.now()
+        with self._database.begin() as c:
+            c.execute(
+                insert(Attempt),
+                {
+                    "id": attempt_id,
+                    "browser_hash": fingerprint(browser),
+                    "client_id": client_id,
+                    "request": request,
+                    "account_id": None,
+                    "proofs": [],
+                    "consented": False,
+                    "created_at": now,
+                    "expires_at": now + self._seconds,
+                },
+            )
+        return attempt_id
+
+    def ticket(self, attempt_id: str, step: str) -> str:
+        """What the browser carries for one step."""
+        return f"{attempt_id}.{self._mac.hex(attempt_id, step)[:32]}"
+
+    def load(self, ticket: str, step: str, browser: str | None) -> Pending:
+        """The attempt of a ticket, for its step, in the browser that began it. Raises `Stale` for anything else."""
+        attempt_id = ticket.partition(".")[0]
+        if not hmac.compare_digest(ticket.encode(), self.ticket(attempt_id, step).encode()):
+            raise Stale("ticket_invalid")
+        with self._database.read() as c:
+            row = c.execute(_LOAD, {"id": attempt_id}).one_or_none()
+        if row is None or row.finished_at is not None:
+            raise Stale("attempt_over")
+        if clock.now() >= row.expires_at:
+            raise Stale("attempt_expired")
+        if browser is None or not hmac.compare_digest(row.browser_hash, fingerprint(browser)):
+            raise Stale("attempt_of_another_browser")
+        proofs = tuple(Proven.load(p) for p in row.proofs)
+        return Pending(row.id, row.client_id, row.request, row.account_id, proofs, row.consented)
+
+    def proven(self, on: Executor, pending: Pending, account_id: str, proofs: Sequence[Proven]) -> None:
+        """Note what was proven. Raises `Stale` when the attempt ended meanwhile."""
+        values = {"account_id": account_id, "proofs": [p.dump() for p in proofs]}
+        self._change(on, pending, values)
+
+    def consented(self, on: Executor, pending: Pending) -> None:
+        """Note that the person allowed it. Raises `Stale` when the attempt ended meanwhile."""
+        self._change(on, pending, {"consented": True})
+
+    def finish(self, on: Executor, pending: Pending) -> None:
+        """End the attempt: exactly one caller succeeds, the others get `Stale`."""
+        self._change(on, pending, {"finished_at": clock.now()})
+
+    @staticmethod
+    def _change(on: Executor, pending: Pending, values: Mapping[str, Any]) -> None:
+        statement = (
+            update(Attempt).where(_ROW.id == pending.id, _ROW.finished_at.is_(None)).values(**values).returning(_ROW.id)
+        )
+        if on.execute(statement).scalar() is None:
+            raise Stale("attempt_over")
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A proof that counts: whose account it is, and what it is worth."""
+
+    account_id: str
+    proof: Proven
+
+
+class Verifier:
+    """The one door to every method's `verify`: it counts, journals, and judges the account."""
+
+    def __init__(self, database: Database, lockout: Lockout) -> None:
+        self._database, self._lockout = database, lockout
+
+    def verify(
+        self,
+        method: LoginMethod,
+        attempt: agreement.Attempt,
+        *,
+        identifier: tuple[str | None, str] | None,
+        expected: str | None,
+        address: str,
+        client_id: str | None,
+        reference: str,
+    ) -> Verified:
+        """Let a method check an answer.
+
+        `identifier` is (account id or None, folded text) for a method that asks for one. `expected` is the account of
+        the session or of an earlier proof: another person's proof is refused. A refusal is journaled with its exact
+        cause under `reference`, then raised: `Blocked`, `Throttled`, or `Refused`.
+        """
+        account_id = identifier[0] if identifier else None
+        about: dict[str, Any] = {"method": method.name, "client": client_id, "address": address, "reference": reference}
+        try:
+            taken = self._lockout.reserve(address, account_id, identifier[1] if identifier else None)
+        except (Blocked, Throttled) as e:
+            with self._database.begin() as c:
+                record(c, LoginRefused(**about, account=account_id, cause=e.cause))
+            raise
+        try:
+            proof = method.verify(attempt)
+        except Refused as e:
+            self._refuse(taken, e, about)
+            raise
+        except BaseException:
+            with self._database.begin() as c:
+                self._lockout.given_back(c, taken)
+            raise
+        return self._accept(taken, proof, method, expected, about)
+
+    def _refuse(self, taken: Reservation, refusal: Refused, about: Mapping[str, Any]) -> None:
+        account_id = taken.account_id or refusal.account_id
+        with self._database.begin() as c:
+            count = self._lockout.failed(c, taken)
+            record(c, LoginRefused(**about, account=account_id, cause=refusal.cause, detail=refusal.detail))
+        if count.blocked:
+            raise Blocked("blocked", account_id=account_id) from refusal
+
+    def _accept(
+        self, taken: Reservation, proof: agreement.Proof, method: LoginMethod, expected: str | None, about: Any
+    ) -> Verified:
+        refusal: Refused | None = None
+        with self._database.begin() as c:
+            state = c.execute(_STATE, {"id": proof.account_id}).scalar_one_or_none()
+            try:
+                self._lockout.succeeded(c, taken)
+                if state != "active":
+                    raise Refused(f"account_{state or 'gone'}", message=_NOT_ACTIVE, account_id=proof.account_id)
+                if expected is not None and expected != proof.account_id:
+                    raise Refused("other_account", message=_OTHER, account_id=proof.account_id)
+            except Refused as e:
+                refusal = e
+                record(c, LoginRefused(**about, account=proof.account_id, cause=e.cause))
+        if refusal:
+            raise refusal
+        return Verified(proof.account_id, Proven.of(method.name, method.strength, proof.credential, clock.now()))
+
+
+def succeeded(on: Executor, method: str, account_id: str, session_id: str, client_id: str | None, address: str) -> None:
+    """Journal a sign-in that became a session."""
+    record(
+        on,
+        LoginSucceeded(account=account_id, client=client_id, address=address, method=method, session=session_id),
+    )
+
+
+def check_identifier(typed: str) -> str:
+    """Raises `Invalid` for what no identifier can be: nothing at all, or too long to be looked at."""
+    if not typed:
+        raise Invalid("email", _ENTER)
+    if len(typed) > MAX_IDENTIFIER:
+        raise Invalid("email", _TOO_LONG)
+    return typed
+
+
+_ENTER = N_("Enter your e-mail address.")
+_TOO_LONG = N_("This e-mail address is too long.")
+_NOT_ACTIVE = N_("This account is not active. Activate it with the link in the letter, or ask the help desk.")
+_OTHER = N_("This card belongs to another account than the one you are signed in with.")
+_LOAD = select(*_ROW).where(_ROW.id == bindparam("id"))
+_STATE = select(Account.state).where(Account.id == bindparam("id"))
