@@ -47,8 +47,8 @@
       const item = list.querySelector(`[data-step="${each}"]`);
       const now = index < at ? "done" : index === at ? state : "waiting";
       item.dataset.state = now;
-      item.toggleAttribute("aria-current", now === "now");
       if (now === "now") item.setAttribute("aria-current", "step");
+      else item.removeAttribute("aria-current");
       const said = list.dataset[`said${now[0].toUpperCase()}${now.slice(1)}`];
       item.querySelector("[data-said]").textContent = said;
     });
@@ -172,8 +172,9 @@
     } catch (problem) {
       if (run !== mine) return;
       const trouble = problem instanceof Trouble ? problem : new Trouble("error", "find");
-      step(trouble.step, "failed");
-      say(trouble.word, { wrong: true, tries: trouble.tries });
+      const stopped = trouble.word === "user_cancelled"; // a choice, not a failure
+      step(stopped ? "find" : trouble.step, stopped ? "waiting" : "failed");
+      say(trouble.word, { wrong: !stopped, tries: trouble.tries });
       start.textContent = start.dataset.again;
       showButtons(false);
       start.focus();
