@@ -43,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         server = Server(Desk(tokens, prompter, book), ports)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: server.stop())
-        print(f"idp-signer: listening on {server.address}", flush=True)
+        sys.stdout.write(f"idp-signer: listening on {server.address}\n")
+        sys.stdout.flush()
         server.serve()
     except NoFreePort as error:
         return _refuse(error, 1)
@@ -94,7 +95,7 @@ def _prompter(kind: str, allowed: Sequence[str]) -> Prompter:
 
 
 def _refuse(error: Exception, status: int) -> int:
-    print(f"idp-signer: {error}", file=sys.stderr)
+    sys.stderr.write(f"idp-signer: {error}\n")
     return status
 
 

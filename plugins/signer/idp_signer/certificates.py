@@ -8,7 +8,7 @@ import enum
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any, Final
 
@@ -139,15 +139,20 @@ def _name(name: Any) -> str:
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
-def offers(cards: Iterable[Card], now: datetime) -> list[Offer]:
-    """The list a person chooses from, each certificate once, in an order that never depends on the token.
+def now() -> datetime:
+    """The time validity is judged at. This program stands alone, so the machine's clock is read here and only here."""
+    return datetime.now(UTC)  # noqa: TID251 - the house's clock is not within reach
+
+
+def offers(cards: Iterable[Card], at: datetime) -> list[Offer]:
+    """The list a person chooses from, each certificate once, in an order that never depends on the token; `at` is the time.
 
     Not expired before expired, later expiry before earlier, then by SHA-256.
     """
     unique: dict[str, Offer] = {}
     for card in cards:
-        expired = now > card.certificate.not_after
-        choosable = not expired and now >= card.certificate.not_before
+        expired = at > card.certificate.not_after
+        choosable = not expired and at >= card.certificate.not_before
         unique.setdefault(card.certificate.sha256, Offer(card, expired, choosable))
     return sorted(unique.values(), key=_rank)
 

@@ -9,11 +9,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Final
 
 from idp_signer import webeid
-from idp_signer.certificates import offers
+from idp_signer.certificates import now, offers
 from idp_signer.origins import BadOrigin, OriginBook
 from idp_signer.prompt import PERSON_SECONDS, Asking, Prompter, Wait
 from idp_signer.refusals import Refusal
@@ -58,7 +57,7 @@ class Desk:
         """
         asking = Asking(origin, lang)
         with self._question(origin, Wait(self._person_seconds, gone)) as wait:
-            listed = offers(self._tokens.cards(), datetime.now(UTC))
+            listed = offers(self._tokens.cards(), now())
             if not any(offer.choosable for offer in listed):
                 raise Refusal("no_certificate")
             chosen = self._prompter.choose(asking, listed, wait)

@@ -86,7 +86,7 @@ def _check_host(text: str, host: str) -> None:
 def default_file() -> Path:
     """Where a person's answers are kept: `poterne-signer/origins.json` in the XDG configuration directory."""
     configured = os.environ.get("XDG_CONFIG_HOME", "")
-    base = Path(configured) if os.path.isabs(configured) else Path.home() / ".config"
+    base = Path(configured) if Path(configured).is_absolute() else Path.home() / ".config"
     return base / "poterne-signer" / "origins.json"
 
 
@@ -145,7 +145,7 @@ def _write(file: Path, answers: dict[str, bool]) -> None:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             json.dump(answers, stream, indent=2, sort_keys=True)
             stream.write("\n")
-        os.replace(name, file)
+        Path(name).replace(file)
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise

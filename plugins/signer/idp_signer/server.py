@@ -7,6 +7,7 @@ Only an accepted origin gets CORS headers, and with them the power to read an an
 import json
 import logging
 import os
+import select
 import socket
 import threading
 import uuid
@@ -52,6 +53,7 @@ class Server:
         self._listener = _listen(ports)
         self._slots = threading.BoundedSemaphore(self._limits.connections)
         self._stopping = threading.Event()
+        self._waker, self._woken = socket.socketpair()
         self._instance = uuid.uuid4().hex
         self.port: int = self._listener.getsockname()[1]
         self._hosts = frozenset({f"127.0.0.1:{self.port}", f"localhost:{self.port}"})
@@ -63,18 +65,20 @@ class Server:
 
     def serve(self) -> None:
         """Answer until `stop`, each connection in its own thread; returns when the open ones have had time to end."""
-        self._listener.settimeout(0.25)
+        self._listener.setblocking(False)
         while not self._stopping.is_set():
+            select.select([self._listener, self._woken], [], [])
             try:
                 connection, _ = self._listener.accept()
-            except TimeoutError:
+            except BlockingIOError:
                 continue
             except OSError as error:  # a client that left already, or no more descriptors for the moment
                 log.warning("a connection was not accepted: %s", error)
                 self._stopping.wait(0.25)
                 continue
             self._start(connection)
-        self._listener.close()
+        for used in (self._listener, self._waker, self._woken):
+            used.close()
         self._desk.close()
         for _ in range(self._limits.connections):
             self._slots.acquire(timeout=0.2)
@@ -82,6 +86,8 @@ class Server:
     def stop(self) -> None:
         """Make `serve` return. May be called from a signal handler."""
         self._stopping.set()
+        with suppress(OSError):  # already stopped
+            self._waker.send(b"!")
 
     def _start(self, connection: socket.socket) -> None:
         if not self._slots.acquire(blocking=False):
@@ -118,7 +124,7 @@ class Server:
             raise
         except Exception as error:  # noqa: BLE001 - a fault of one request must not become an unanswered one
             # Without the message and its arguments: they could quote what a prompter or a token was given.
-            log.error("%s failed at %s", asked, _place(error))
+            log.error("%s failed at %s", asked, _place(error))  # noqa: TRY400
             status, content = 500, {"error": "internal_error"}
         log.info("%s: %d %s", asked, status, (content or {}).get("error", ""))
         body = b""

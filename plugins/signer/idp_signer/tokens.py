@@ -215,7 +215,7 @@ def _cards_of(token: pkcs11.Token) -> list[Card]:
         try:
             certificate = read(der)
         except NotOffered as reason:
-            log.info("a certificate is not offered: %s", reason)
+            log.debug("a certificate is not offered: %s", reason)
             continue
         cards.append(Card(certificate, token.slot.slot_id, token.serial, token.label, key_id))
     return cards

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,24 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from idp_signer.certificates import now
 from pkcs11 import Attribute, KeyType, ObjectClass
 from pkcs11.util.ec import encode_ec_public_key, encode_named_curve_parameters
 from pkcs11.util.rsa import encode_rsa_public_key
 
 MODULE = "/usr/lib/softhsm/libsofthsm2.so"
 PIN = "246813"
+KEY_USAGES = (
+    "digital_signature",
+    "content_commitment",
+    "key_encipherment",
+    "data_encipherment",
+    "key_agreement",
+    "key_cert_sign",
+    "crl_sign",
+    "encipher_only",
+    "decipher_only",
+)
 CA_KEY = ec.generate_private_key(ec.SECP256R1())
 CA_NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Autorité d’essai")])
 
@@ -108,20 +120,16 @@ def make_card(session: Any, wanted: Wanted, key_id: bytes) -> str:
 
 def issue(key: Any, wanted: Wanted) -> x509.Certificate:
     """A certificate of the test authority for this key."""
-    now = datetime.now(UTC)
-    flags = dict.fromkeys(
-        ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement")
-        + ("key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
-        False,
-    )
+    at = now()
+    flags = dict.fromkeys(KEY_USAGES, False)
     return (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"Alice {wanted.name}")]))
         .issuer_name(CA_NAME)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=400))
-        .not_valid_after(now + timedelta(days=wanted.days))
+        .not_valid_before(at - timedelta(days=400))
+        .not_valid_after(at + timedelta(days=wanted.days))
         .add_extension(x509.BasicConstraints(ca=wanted.authority, path_length=None), critical=True)
         .add_extension(x509.KeyUsage(**(flags | {wanted.usage: True})), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
