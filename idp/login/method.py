@@ -86,7 +86,11 @@ class LoginMethod(Protocol):
     name: str
     title: str
     strength: Strength
-    Settings: type[Section]
+
+    @property
+    def Settings(self) -> type[Section]:  # noqa: N802  a class attribute: the section of the settings file
+        """What the section `[<name>]` may say, checked before the method is built."""
+        ...
 
     def ready_for(self, account_id: str) -> Readiness:
         """Whether this account can use the method."""

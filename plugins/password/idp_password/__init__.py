@@ -6,12 +6,12 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from idp.plugin import (
+    N_,
     Attempt,
     Desk,
     Invalid,
     Kind,
     LoginMethod,
-    N_,
     Page,
     Proof,
     Readiness,
@@ -23,13 +23,14 @@ from idp.plugin import (
 )
 from idp_password import policy
 from idp_password.hashing import MAX_CHARACTERS, Hasher
-from idp_password.tables import Former, Password as Row
+from idp_password.tables import Former
+from idp_password.tables import Password as Row
 
 DAY = 86400
 
 
-class Settings(Section):
-    """The method has no settings: its rules are house rules."""
+class NoSettings(Section):
+    """The method has no settings of its own: its rules are house rules."""
 
 
 class Password:
@@ -38,10 +39,10 @@ class Password:
     name = "password"
     title = N_("E-mail and password")
     strength = Strength(amr=("pwd",), kinds=frozenset({Kind.KNOWLEDGE}), asks_identifier=True)
-    Settings = Settings
+    Settings = NoSettings
     migrations = Path(__file__).with_name("migrations")
 
-    def __init__(self, settings: Settings, desk: Desk) -> None:
+    def __init__(self, _: NoSettings, desk: Desk) -> None:
         self._desk = desk
         self._rules = desk.rules.password
         self._hasher = Hasher(desk.mac("password pepper"))

@@ -26,7 +26,7 @@ def judge(rules: PasswordRules, person: Person | None, secret: str | None) -> li
 
 
 def _active(rules: PasswordRules, person: Person | None) -> Iterator[tuple[str, str, dict[str, object], Check]]:
-    lengths = {"least": rules.min_length, "most": rules.max_length}
+    lengths: dict[str, object] = {"least": rules.min_length, "most": rules.max_length}
     yield (
         "length",
         N_("%(least)s to %(most)s characters"),
