@@ -15,7 +15,7 @@ from sqlalchemy import Connection, bindparam, case, delete, insert, literal, nul
 
 from idp import clock
 from idp.audit import AccountBlocked, AccountUnblocked, record
-from idp.db import Database, Executor
+from idp.db import Database, Executor, Instant
 from idp.db import insert as upsert
 from idp.errors import Blocked, Throttled
 from idp.models import Guess, GuessCount
@@ -24,7 +24,8 @@ from idp.sealing import Mac
 ADDRESS_WINDOW = 600
 LOST_AFTER = 60
 WAIT_SECONDS = 1.0
-_NO_LIMIT = 1 << 31
+_NO_LIMIT = 1 << 30
+_COUNTS: Any = GuessCount.__table__
 _COUNT = GuessCount.__table__.c
 
 
@@ -134,10 +135,9 @@ class Lockout:
             lost = c.execute(
                 delete(Guess).where(Guess.started_at < clock.now() - LOST_AFTER).returning(*Guess.__table__.c)
             ).all()
-            for row in lost:
-                for key, limit in ((row.account_key, self._max), (row.address_key, _NO_LIMIT)):
-                    if key:
-                        _execute(c, _FAIL, key=key, now=clock.now(), max=limit)
+            for column, limit in (("address_key", _NO_LIMIT), ("account_key", self._max)):
+                for key in sorted(filter(None, (getattr(row, column) for row in lost))):
+                    _execute(c, _FAIL, key=key, now=clock.now(), max=limit)
         return len(lost)
 
     def _take(self, taken: Reservation) -> None:
@@ -164,7 +164,8 @@ class Lockout:
 
     def _give_back(self, on: Executor, taken: Reservation) -> None:
         if self._end(on, taken):
-            for key in filter(None, (taken.account_key, taken.address_key)):
+            # Like everywhere here the address comes first: two transactions never wait for one another in a ring.
+            for key in filter(None, (taken.address_key, taken.account_key)):
                 _execute(on, _RETURN, key=key, now=clock.now())
 
     @staticmethod
@@ -181,8 +182,8 @@ class _Busy(Exception):
     """Every place that is left is held by a check in progress."""
 
 
-def _execute(on: Executor, statement: Any, **values: Any) -> int:
-    result: Any = on.execute(statement, values)
+def _execute(on: Executor, statement: Any, *, key: str, **values: Any) -> int:
+    result: Any = on.execute(statement, {"counted": key, **values})
     return int(result.rowcount)
 
 
@@ -193,8 +194,8 @@ def _reserve(c: Connection, key: str, limit: int, window: int, now: int) -> bool
     since: Any = _COUNT.since
     if window:
         # An address starts anew when its window is over; checks in progress stay counted in `pending`.
-        over = _COUNT.since <= literal(now - window)
-        failed, since = case((over, 0), else_=_COUNT.failed), case((over, now), else_=_COUNT.since)
+        over = _COUNT.since <= literal(now - window, Instant)
+        failed, since = case((over, 0), else_=_COUNT.failed), case((over, literal(now, Instant)), else_=_COUNT.since)
     statement = (
         table.values(key=key, failed=0, pending=1, since=now, changed_at=now)
         .on_conflict_do_update(
@@ -212,8 +213,8 @@ def _fewer() -> Any:
 
 
 _FAIL = (
-    update(GuessCount)
-    .where(_COUNT.key == bindparam("key"))
+    update(_COUNTS)
+    .where(_COUNT.key == bindparam("counted"))
     .values(
         pending=_fewer(),
         failed=_COUNT.failed + 1,
@@ -221,14 +222,16 @@ _FAIL = (
         blocked_at=case((_COUNT.failed + 1 >= bindparam("max"), bindparam("now")), else_=_COUNT.blocked_at),
     )
 )
-_RETURN = update(GuessCount).where(_COUNT.key == bindparam("key")).values(pending=_fewer(), changed_at=bindparam("now"))
+_RETURN = (
+    update(_COUNTS).where(_COUNT.key == bindparam("counted")).values(pending=_fewer(), changed_at=bindparam("now"))
+)
 _CLEAR = (
-    update(GuessCount)
-    .where(_COUNT.key == bindparam("key"), _COUNT.blocked_at.is_(None))
+    update(_COUNTS)
+    .where(_COUNT.key == bindparam("counted"), _COUNT.blocked_at.is_(None))
     .values(failed=0, changed_at=bindparam("now"))
 )
 _UNBLOCK = (
-    update(GuessCount)
-    .where(_COUNT.key == bindparam("key"))
+    update(_COUNTS)
+    .where(_COUNT.key == bindparam("counted"))
     .values(failed=0, blocked_at=null(), changed_at=bindparam("now"))
 )
