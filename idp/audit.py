@@ -28,6 +28,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u206
 _ENTRY = JournalEntry.__table__.c
 _SEAL = JournalSeal.__table__.c
 FIRST = "poterne journal"  # what the first entry is chained to
+_DAMAGED = -1  # the position that a head file names when it cannot be read: no chain reaches it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,6 +282,8 @@ class Journal:
         seq, mac = 0, FIRST
         with self._database.read() as c:
             total = c.execute(select(func.count()).select_from(JournalSeal)).scalar_one()
+            if kept and kept.seq == _DAMAGED:
+                return Verdict(False, total, None, f"the head file {self._head_file} is damaged")
             for row in c.execute(_CHAIN).mappings():
                 if row["seq"] != seq + 1:
                     return Verdict(False, total, seq + 1, "a seal is missing")
@@ -332,6 +335,8 @@ class Journal:
             return Head(int(seq), mac)
         except FileNotFoundError:
             return None
+        except ValueError:
+            return Head(_DAMAGED, "")
 
     def _write_head(self, head: Head) -> None:
         self._head_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -343,9 +348,9 @@ class Journal:
             os.fsync(f.fileno())
         known = self._read_head()
         if known and known.seq > head.seq:  # another sealer of this machine was faster
-            os.unlink(draft)
+            draft.unlink()
         else:
-            os.replace(draft, self._head_file)
+            draft.replace(self._head_file)
 
 
 _CHAIN = (

@@ -15,7 +15,8 @@ import pysqlite3
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import BigInteger, Connection, Dialect, Engine, Integer, MetaData, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import InternalError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Session, scoped_session
 from sqlalchemy.pool import ConnectionPoolEntry
 
@@ -48,6 +49,9 @@ class Base(DeclarativeBase):
 
 db = SQLAlchemy(metadata=Base.metadata)
 
+# What says that the database is not there now. PostgreSQL reports a read-only standby as an internal error.
+OUTAGES = (OperationalError, InternalError, PoolTimeout)
+
 # Whatever a statement can be executed on: a Core connection, or the session of a page or a command.
 Executor = Connection | Session | scoped_session[Session]
 
@@ -67,7 +71,7 @@ class Database:
         try:
             with self.engine.begin() as connection:
                 yield connection
-        except OperationalError as e:
+        except OUTAGES as e:
             raise unavailable(e) from e
 
     @contextmanager
@@ -76,13 +80,13 @@ class Database:
         try:
             with self.engine.connect() as connection:
                 yield connection
-        except OperationalError as e:
+        except OUTAGES as e:
             raise unavailable(e) from e
 
 
-def unavailable(error: DBAPIError) -> Unavailable:
-    """The refusal for a database error: the driver's words for the journal, none for the person."""
-    return Unavailable("database_unavailable", str(error.orig))
+def unavailable(error: SQLAlchemyError) -> Unavailable:
+    """The refusal for one of `OUTAGES`: the driver's words for the journal, none for the person."""
+    return Unavailable("database_unavailable", str(getattr(error, "orig", error)))
 
 
 def options(url: str) -> Mapping[str, Any]:
