@@ -7,10 +7,11 @@ an anchor that has expired, an entry dated in the future) is checked here.
 import asyncio
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from pyhanko_certvalidator import CertificateValidator, ValidationContext
+from pyhanko_certvalidator.authority import CertTrustAnchor, TrustQualifiers, derive_quals_from_cert
 from pyhanko_certvalidator.errors import (
     DisallowedAlgorithmError,
     ExpiredError,
@@ -109,7 +110,7 @@ def _check_path(certificate: Certificate, authority: Authority, issuer: Certific
     """Validate the path, and revocation as the anchor's terms say; whether revocation was checked."""
     if not issuer.not_before <= at <= issuer.not_after:
         raise Refused("authority_expired", f"{authority.name} is valid until {clock.text(issuer.not_after)}")
-    found = None if authority.crl is None or authority.revocation == "none" else _current(authority.crl, at)
+    found = None if authority.crl is None or authority.revocation == "none" else _current(authority.crl, issuer, at)
     # A list at hand is binding in soft mode too: soft forgives only that there is none.
     strict = found is not None or authority.revocation == "require"
     _validate(certificate, issuer, at, found, CertRevTrustPolicy(REQUIRE_REVINFO if strict else NO_REVOCATION))
@@ -118,14 +119,13 @@ def _check_path(certificate: Certificate, authority: Authority, issuer: Certific
     return strict
 
 
-def _current(crl: bytes, at: int) -> lists.RevocationList:
+def _current(crl: bytes, issuer: Certificate, at: int) -> lists.RevocationList:
+    """The list at hand, checked again: it has grown old since it was brought. Raises `Refused("revocation_unknown")`."""
     try:
         found = lists.read(crl)
+        lists.check(found, issuer, at)
     except Invalid as e:
         raise Refused("revocation_unknown", e.message, message=UNCHECKED) from e
-    if not found.this_update <= at <= found.next_update:
-        period = f"{clock.text(found.this_update)} to {clock.text(found.next_update)}"
-        raise Refused("revocation_unknown", f"the list at hand holds from {period}", message=UNCHECKED)
     return found
 
 
@@ -138,7 +138,7 @@ def _validate(
 ) -> None:
     try:
         context = ValidationContext(
-            trust_roots=[issuer.parsed],
+            trust_roots=[CertTrustAnchor(issuer.parsed, _limits(issuer))],
             moment=datetime.fromtimestamp(at, UTC),
             crls=[] if found is None else [found.parsed],
             ocsps=[],
@@ -146,6 +146,10 @@ def _validate(
             revinfo_policy=policy,
             time_tolerance=timedelta(0),
         )
+        if found is not None:
+            # The library looks for the signer of a list above the anchor, where there is nothing. Who signed this one
+            # has been checked.
+            context.revinfo_manager.record_crl_issuer(found.parsed, issuer.parsed)  # type: ignore[no-untyped-call]
         asyncio.run(CertificateValidator(certificate.parsed, validation_context=context).async_validate_path())
     except RevokedError as e:
         raise Refused("certificate_revoked", str(e), message=REVOKED) from e
@@ -161,3 +165,12 @@ def _validate(
         raise Refused("certificate_chain", str(e)) from e
     except Exception as e:  # hostile extensions make the library stumble in many ways; none may escape
         raise Refused(UNREADABLE, f"{type(e).__name__}: {e}"[:150]) from e
+
+
+def _limits(issuer: Certificate) -> TrustQualifiers:
+    """What the anchor's own certificate binds it to: path length and names. Its policies are the office's business."""
+    derived = derive_quals_from_cert(issuer.parsed)
+    names = derived.standard_parameters
+    if names is not None:
+        names = replace(names, user_initial_policy_set=frozenset({"any_policy"}), initial_explicit_policy=False)
+    return replace(derived, standard_parameters=names)
