@@ -15,6 +15,7 @@ from alembic.operations.ops import MigrationScript
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
 from sqlalchemy import Connection, text
 
 from idp.db import Base, Database
@@ -44,7 +45,10 @@ CORE = Owner("core", Path(__file__).with_name("migrations"))
 
 
 def upgrade(database: Database, owners: Iterable[Owner]) -> dict[str, str]:
-    """Bring every owner's tables to its newest revision; which one each now has. Several processes may call this at once."""
+    """Bring every owner's tables to its newest revision; which one each now has. Several processes may call this at once.
+
+    Raises `Misconfigured` when a table is at a revision that its code does not know.
+    """
     done = {}
     with database.begin() as c:
         if c.dialect.name == "postgresql":
@@ -86,7 +90,7 @@ def _scripts(owner: Owner) -> ScriptDirectory:
 
 
 def _options(owner: Owner) -> dict[str, Any]:
-    def include(item: Any, name: str | None, kind: str, *_: Any) -> bool:
+    def include(_item: Any, name: str | None, kind: str, *_: Any) -> bool:
         return kind != "table" or owner.owns(name or "")
 
     return {
@@ -113,5 +117,8 @@ def _upgrade(c: Connection, owner: Owner) -> str:
 
     with EnvironmentContext(Config(), scripts, fn=steps, destination_rev=head) as environment:
         environment.configure(connection=c, transactional_ddl=False, **_options(owner))
-        environment.run_migrations()
+        try:
+            environment.run_migrations()
+        except CommandError as e:
+            raise Misconfigured(f"the tables of {owner.name} are newer than this program, or not its own: {e}") from e
     return head
