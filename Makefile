@@ -18,6 +18,7 @@ help: ## list the targets
 
 .PHONY: setup
 setup: $(STAMP) ## make .venv with everything, and .venv/bin/idp
+	@:
 ifeq ($(wildcard .venv/bin/idp),)
 .PHONY: $(STAMP)
 endif

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Error, Page, sync_playwright
 
 from services.needs import program
 
@@ -51,7 +51,11 @@ def chromium() -> Iterator[Browser]:
     """The browser of this test process."""
     path = os.environ.get("CHROMIUM") or program(("chromium", "chromium-browser", "google-chrome"), "chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        try:
+            browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
+        except Error as e:
+            why = str(e).splitlines()[0]
+            pytest.fail(f"{path} does not start ({why}); install it: apt-get install chromium", pytrace=False)
         yield browser
         browser.close()
 

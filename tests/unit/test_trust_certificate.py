@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from asn1crypto import pem
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, pkcs7
 from services.authority import NOW, CardAuthority, key, name
 
 from idp.errors import Refused
@@ -82,12 +82,7 @@ def test_a_name_without_common_name_is_shown_whole() -> None:
         indefinite(LEAF),
         long_length(LEAF),
         pkcs7_of(LEAF),
-        key()
-        .public_key()
-        .public_bytes(
-            Encoding.DER,
-            format=__import__("cryptography").hazmat.primitives.serialization.PublicFormat.SubjectPublicKeyInfo,
-        ),
+        key().public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
         AUTHORITY.crl(),
         pem.armor("CERTIFICATE", LEAF),
         AUTHORITY.signed_again(LEAF, twice_an_extension),
