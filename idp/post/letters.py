@@ -1,0 +1,132 @@
+"""What letters say. One function for each kind; a letter has one action, whose address is written out.
+
+The texts are English; their French stands in `translations/fr.po` beside this file. What a person typed (a name) is
+shown as `harmless` makes it, and never stands in a subject.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Protocol
+
+from idp.language import Translator
+
+MAX_NAME = 80
+
+# A dot, colon, slash or at sign in front of a word is what makes mail programs turn text into a link.
+_LINKING = re.compile(r"([.:@/\\．。｡․])(?=[^\W_]{2}|[/\\])")
+
+
+class Person(Protocol):
+    """Whom a letter greets: an account."""
+
+    @property
+    def given_name(self) -> str: ...
+    @property
+    def family_name(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A letter before it is drawn: paragraphs, one action with its link, more paragraphs, in the language of `t`."""
+
+    kind: str
+    t: Translator
+    subject: str
+    greeting: str
+    before: tuple[str, ...]
+    action: str
+    link: str
+    after: tuple[str, ...]
+
+
+def password_reset(t: Translator, person: Person, link: str, deadline: int) -> Letter:
+    """Someone asked for a new password; `link` works once, until `deadline`."""
+    return Letter(
+        "password_reset",
+        t,
+        t("Choose a new password"),
+        _greeting(t, person),
+        (t("Someone, probably you, asked to choose a new password for your account."),),
+        t("Choose my new password"),
+        link,
+        (_once(t, deadline), t("If you did not ask for it, do nothing: your password stays as it is.")),
+    )
+
+
+def account_blocked(t: Translator, person: Person, link: str) -> Letter:
+    """Too many wrong passwords; `link` leads to the page where a new one can be asked for."""
+    return Letter(
+        "account_blocked",
+        t,
+        t("Your account is blocked"),
+        _greeting(t, person),
+        (
+            t("Too many wrong passwords were given for your account. It is now blocked, so that nobody can go on."),
+            t("With a new password your account opens again at once."),
+        ),
+        t("Ask for a new password"),
+        link,
+        (t("If you did not give these passwords, somebody else may have tried to enter your account: tell us."),),
+    )
+
+
+def password_changed(t: Translator, person: Person, link: str, at: int, address: str | None = None) -> Letter:
+    """The password was changed at `at`, from the network address `address`; `link` leads to asking for a new one."""
+    where = (
+        (t("The change came from the network address %(address)s.", address=ip_address(address)),) if address else ()
+    )
+    return Letter(
+        "password_changed",
+        t,
+        t("Your password was changed"),
+        _greeting(t, person),
+        (
+            t("The password of your account was changed on %(when)s.", when=t.instant(at)),
+            *where,
+            t("If it was you, there is nothing to do."),
+        ),
+        t("It was not me: ask for a new password"),
+        link,
+        (t("If it was not you, tell us as well."),),
+    )
+
+
+def activation(t: Translator, person: Person, link: str, deadline: int) -> Letter:
+    """An account was opened; `link` leads to choosing its password, once, until `deadline`."""
+    return Letter(
+        "activation",
+        t,
+        t("Activate your account"),
+        _greeting(t, person),
+        (t("An account was opened for you with this e-mail address. Choose its password to activate it."),),
+        t("Activate my account"),
+        link,
+        (_once(t, deadline), t("If this letter is not meant for you, do nothing: the account will not be activated.")),
+    )
+
+
+def harmless(text: str) -> str:
+    """What a person typed, as it may stand in a letter: one short line, no hidden or turning signs, no live link."""
+    kept = "".join(_visible(sign) for sign in unicodedata.normalize("NFC", text[: 4 * MAX_NAME]))
+    line = " ".join(_LINKING.sub(r"\1 ", kept).split())
+    return line if len(line) <= MAX_NAME else line[: MAX_NAME - 1] + "…"
+
+
+def _visible(sign: str) -> str:
+    match unicodedata.category(sign):
+        case "Cf" | "Cs" | "Co" | "Cn":  # direction overrides, zero-width signs, halves of signs, private ones
+            return ""
+        case "Cc" | "Zl" | "Zp":
+            return " "
+    return sign
+
+
+def _greeting(t: Translator, person: Person) -> str:
+    name = harmless(f"{person.given_name} {person.family_name}")
+    return t("Hello %(name)s,", name=name) if name else t("Hello,")
+
+
+def _once(t: Translator, deadline: int) -> str:
+    return t("This link works once, until %(deadline)s.", deadline=t.instant(deadline))
