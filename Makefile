@@ -74,7 +74,7 @@ lock: setup ## resolve the dependencies anew where a pyproject.toml changed (ARG
 
 .PHONY: trace
 trace: setup ## print the table requirement -> tests, and what has none
-	@$(PYTHON) tests/trace.py
+	@$(PYTHON) tests/trace_requirements.py
 
 .PHONY: clean
 clean: ## remove what make made; data in var stays
