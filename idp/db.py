@@ -9,11 +9,11 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pysqlite3
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import BigInteger, Connection, Dialect, Engine, Integer, MetaData, event, make_url
+from sqlalchemy import URL, BigInteger, Connection, Dialect, Engine, Integer, MetaData, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import InternalError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -48,6 +48,9 @@ class Base(DeclarativeBase):
 
 
 db = SQLAlchemy(metadata=Base.metadata)
+
+# The session of a page or a command, by the type that plain SQLAlchemy knows.
+orm = cast("scoped_session[Session]", db.session)
 
 # What says that the database is not there now. PostgreSQL reports a read-only standby as an internal error.
 OUTAGES = (OperationalError, InternalError, PoolTimeout)
@@ -106,14 +109,15 @@ def options(url: str) -> Mapping[str, Any]:
     raise Misconfigured(f"database.url: {kind} is not supported; use sqlite:/// or postgresql://")
 
 
-def prepare(url: str) -> None:
-    """Make the folder and the file of an embedded database, readable by its owner only."""
-    name = make_url(url).database
-    if make_url(url).get_backend_name() != "sqlite" or not name or name == ":memory:":
-        return
-    path = Path(name)
+def prepare(url: str) -> URL:
+    """The full address of a database. The file of an embedded one is made, readable by its owner only."""
+    parts = make_url(url)
+    if parts.get_backend_name() != "sqlite" or not parts.database or parts.database == ":memory:":
+        return parts
+    path = Path(parts.database).absolute()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.touch(mode=0o600)
+    return parts.set(database=str(path))
 
 
 def listen(engine: Engine, synchronous: str) -> None:

@@ -41,8 +41,6 @@ class Account(Base):
     staff: Mapped[str | None] = mapped_column(String(16))
     created_at: Mapped[int] = mapped_column(Instant)
     updated_at: Mapped[int] = mapped_column(Instant)
-    # Sessions and grants born before this instant are dead: password reset, disabling, "sign out everywhere".
-    valid_from: Mapped[int] = mapped_column(Instant, server_default=text("0"))
 
     membership: Mapped["Membership | None"] = relationship(back_populates="account", lazy="joined")
 
@@ -126,6 +124,7 @@ class Attempt(Base):
     request: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     account_id: Mapped[str | None] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"))
     proofs: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    session_id: Mapped[str | None] = mapped_column(String(32))  # what the proofs have become
     consented: Mapped[bool] = mapped_column(server_default=text("false"))
     created_at: Mapped[int] = mapped_column(Instant)
     expires_at: Mapped[int] = mapped_column(Instant, index=True)

@@ -30,6 +30,7 @@ from idp.login.method import (
 from idp.rules import PasswordRules, Rules
 from idp.sealing import fingerprint, token
 from idp.settings import Numbers, Section
+from idp.trust.chain import CardCertificate
 
 
 @dataclass(frozen=True)
@@ -40,24 +41,6 @@ class Person:
     email: str
     given_name: str
     family_name: str
-
-
-@dataclass(frozen=True)
-class CardCertificate:
-    """A certificate whose chain, revocation and profile were checked by the house.
-
-    `der` is the certificate, `sha256` its hash in hexadecimal, `subject` its holder in words, `public_key` the DER
-    SubjectPublicKeyInfo, `expires_at` in Unix seconds, `anchor` the name of the authority that it leads to.
-    """
-
-    der: bytes
-    sha256: str
-    subject: str
-    issuer: str
-    serial: str
-    public_key: bytes
-    expires_at: int
-    anchor: str
 
 
 class VerifyCard(Protocol):

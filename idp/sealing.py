@@ -101,7 +101,7 @@ def load_master(path: Path, *, create: bool) -> bytes:
         except FileExistsError:
             pass
         finally:
-            os.unlink(draft)
+            draft.unlink()
     return read_secret(path, "secrets.master_file")
 
 

@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import select, update
 from sqlalchemy.exc import IntegrityError
@@ -10,6 +11,7 @@ from sqlalchemy.orm import scoped_session
 
 from idp import clock
 from idp.audit import AccountActivated, AccountAdded, record
+from idp.db import Executor
 from idp.directory.identifiers import clean_name, fold_email, fold_identifier, fold_username
 from idp.errors import Conflict, Invalid, NotFound
 from idp.models import STAFF, Account, Grant, Session
@@ -45,7 +47,6 @@ def add(
         staff=staff,
         created_at=now,
         updated_at=now,
-        valid_from=0,
     )
     try:
         with on.begin_nested():
@@ -88,6 +89,14 @@ def by_id(on: Orm, account_id: str) -> Account:
     if account is None:
         raise NotFound("account_unknown")
     return account
+
+
+def row(on: Executor, account_id: str) -> Any:
+    """The columns of an account, where there is only a Core connection. Raises `NotFound`."""
+    found = on.execute(select(*Account.__table__.c).where(Account.id == account_id)).one_or_none()
+    if found is None:
+        raise NotFound("account_unknown")
+    return found
 
 
 def listed(on: Orm) -> Sequence[Account]:

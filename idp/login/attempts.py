@@ -6,14 +6,14 @@ step is useless for another, and in another browser it is refused.
 
 import hmac
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import bindparam, insert, select, update
 
 from idp import clock
-from idp.audit import LoginRefused, LoginSucceeded, record
+from idp.audit import LoginRefused, record
 from idp.db import Database, Executor
 from idp.errors import Blocked, Invalid, Refused, Stale, Throttled
 from idp.language import N_
@@ -37,6 +37,7 @@ class Pending:
     request: Mapping[str, Any] | None
     account_id: str | None
     proofs: tuple[Proven, ...]
+    session_id: str | None
     consented: bool
 
 
@@ -83,17 +84,28 @@ class Attempts:
             raise Stale("attempt_expired")
         if browser is None or not hmac.compare_digest(row.browser_hash, fingerprint(browser)):
             raise Stale("attempt_of_another_browser")
-        proofs = tuple(Proven.load(p) for p in row.proofs)
-        return Pending(row.id, row.client_id, row.request, row.account_id, proofs, row.consented)
+        return _pending(row)
 
-    def proven(self, on: Executor, pending: Pending, account_id: str, proofs: Sequence[Proven]) -> None:
+    def unfinished(self, browser: str) -> Pending | None:
+        """The latest attempt for a portal that this browser began and did not end, or None: a way back to it."""
+        with self._database.read() as c:
+            row = c.execute(_LATEST, {"browser": fingerprint(browser), "now": clock.now()}).one_or_none()
+        return _pending(row) if row else None
+
+    def proven(self, on: Executor, pending: Pending, account_id: str, proofs: Sequence[Proven]) -> Pending:
         """Note what was proven. Raises `Stale` when the attempt ended meanwhile."""
-        values = {"account_id": account_id, "proofs": [p.dump() for p in proofs]}
-        self._change(on, pending, values)
+        self._change(on, pending, {"account_id": account_id, "proofs": [p.dump() for p in proofs]})
+        return replace(pending, account_id=account_id, proofs=tuple(proofs))
 
-    def consented(self, on: Executor, pending: Pending) -> None:
+    def completed(self, on: Executor, pending: Pending, session_id: str) -> Pending:
+        """Note which session the proofs have become. Raises `Stale` when the attempt ended meanwhile."""
+        self._change(on, pending, {"session_id": session_id})
+        return replace(pending, session_id=session_id)
+
+    def consented(self, on: Executor, pending: Pending) -> Pending:
         """Note that the person allowed it. Raises `Stale` when the attempt ended meanwhile."""
         self._change(on, pending, {"consented": True})
+        return replace(pending, consented=True)
 
     def finish(self, on: Executor, pending: Pending) -> None:
         """End the attempt: exactly one caller succeeds, the others get `Stale`."""
@@ -108,6 +120,11 @@ class Attempts:
             raise Stale("attempt_over")
 
 
+def _pending(row: Any) -> Pending:
+    proofs = tuple(Proven.load(p) for p in row.proofs)
+    return Pending(row.id, row.client_id, row.request, row.account_id, proofs, row.session_id, row.consented)
+
+
 @dataclass(frozen=True)
 class Verified:
     """A proof that counts: whose account it is, and what it is worth."""
@@ -117,10 +134,13 @@ class Verified:
 
 
 class Verifier:
-    """The one door to every method's `verify`: it counts, journals, and judges the account."""
+    """The one door to every method's `verify`: it counts, journals, and judges the account.
 
-    def __init__(self, database: Database, lockout: Lockout) -> None:
-        self._database, self._lockout = database, lockout
+    `tell_blocked` writes the letter to the owner of an account that was blocked just now, in the same transaction.
+    """
+
+    def __init__(self, database: Database, lockout: Lockout, tell_blocked: Callable[[Executor, str], None]) -> None:
+        self._database, self._lockout, self._tell_blocked = database, lockout, tell_blocked
 
     def verify(
         self,
@@ -163,6 +183,8 @@ class Verifier:
         with self._database.begin() as c:
             count = self._lockout.failed(c, taken)
             record(c, LoginRefused(**about, account=account_id, cause=refusal.cause, detail=refusal.detail))
+            if count.newly_blocked and account_id:
+                self._tell_blocked(c, account_id)
         if count.blocked:
             raise Blocked("blocked", account_id=account_id) from refusal
 
@@ -186,14 +208,6 @@ class Verifier:
         return Verified(proof.account_id, Proven.of(method.name, method.strength, proof.credential, clock.now()))
 
 
-def succeeded(on: Executor, method: str, account_id: str, session_id: str, client_id: str | None, address: str) -> None:
-    """Journal a sign-in that became a session."""
-    record(
-        on,
-        LoginSucceeded(account=account_id, client=client_id, address=address, method=method, session=session_id),
-    )
-
-
 def check_identifier(typed: str) -> str:
     """Raises `Invalid` for what no identifier can be: nothing at all, or too long to be looked at."""
     if not typed:
@@ -208,4 +222,15 @@ _TOO_LONG = N_("This e-mail address is too long.")
 _NOT_ACTIVE = N_("This account is not active. Activate it with the link in the letter, or ask the help desk.")
 _OTHER = N_("This card belongs to another account than the one you are signed in with.")
 _LOAD = select(*_ROW).where(_ROW.id == bindparam("id"))
+_LATEST = (
+    select(*_ROW)
+    .where(
+        _ROW.browser_hash == bindparam("browser"),
+        _ROW.finished_at.is_(None),
+        _ROW.expires_at > bindparam("now"),
+        _ROW.client_id.is_not(None),
+    )
+    .order_by(_ROW.created_at.desc())
+    .limit(1)
+)
 _STATE = select(Account.state).where(Account.id == bindparam("id"))

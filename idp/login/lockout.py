@@ -7,7 +7,7 @@ place in each; `failed + pending` never exceeds the maximum.
 
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 
@@ -41,10 +41,11 @@ class Reservation:
 
 @dataclass(frozen=True)
 class Count:
-    """What is stored for an account."""
+    """What is stored for an account. `newly_blocked`: the failure just counted was the last one allowed."""
 
     failed: int
     blocked: bool
+    newly_blocked: bool = False
 
 
 class Lockout:
@@ -104,9 +105,10 @@ class Lockout:
         before = self._read(on, taken.account_key)
         _execute(on, _FAIL, key=taken.account_key, now=now, max=self._max)
         after = self._read(on, taken.account_key)
-        if after.blocked and not before.blocked and taken.account_id:
+        newly = after.blocked and not before.blocked
+        if newly and taken.account_id:
             record(on, AccountBlocked(account=taken.account_id))
-        return after
+        return replace(after, newly_blocked=newly)
 
     def succeeded(self, on: Executor, taken: Reservation) -> None:
         """The check succeeded: the account's count starts anew. Raises `Blocked` when it was blocked meanwhile."""

@@ -64,11 +64,10 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Page:
-    """What to show: a template of the method, its values, and which loopback addresses its script may call."""
+    """What to show: a template of the method, its values, and the loopback addresses that its script may call."""
 
     template: str
     values: Mapping[str, Any] = field(default_factory=dict)
-    script: str | None = None
     connect: tuple[str, ...] = ()
 
 

@@ -49,12 +49,21 @@ class PasswordRules(BaseModel):
     block_list: bool = True
 
 
+class ActivationRules(BaseModel):
+    """How long the link in an activation letter works; the same number is printed in page and letter."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    deadline_days: int = Field(3, ge=1, le=365)
+
+
 class Rules(BaseModel):
     """The effective house rules of this installation."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     profile: Literal["default", "inpi-espace", "inpi-ets", "wipo"] = "default"
+    activation: ActivationRules = ActivationRules()
     password: PasswordRules = PasswordRules()
 
     @classmethod
@@ -77,4 +86,8 @@ class Rules(BaseModel):
             raise Misconfigured(f"rules.password.policy: {policy!r} is unknown; known are {', '.join(POLICIES)}")
         if policy != own.get("policy", "seed"):
             own = {}
-        return {**base, **overrides, "password": {"policy": policy, **POLICIES[policy], **own, **password}}
+        merged = {
+            name: {**base.get(name, {}), **overrides[name]} if isinstance(overrides.get(name), dict) else base[name]
+            for name in base
+        }
+        return {**overrides, **merged, "password": {"policy": policy, **POLICIES[policy], **own, **password}}

@@ -1,0 +1,393 @@
+"""What every page and endpoint share: drawing, refusals in one table, CSRF, headers, cookies, language, the transaction.
+
+State-changing requests come by POST as a form, from our own origin, with a token bound to the browser's cookie. The one
+transaction of a page is `orm`: committed when the view returns, rolled back when it raises.
+"""
+
+import logging
+import secrets
+from collections.abc import Iterable
+from typing import Any, NoReturn, cast
+
+from flask import Blueprint, Flask, Response, current_app, g, render_template, request
+from sqlalchemy.exc import OperationalError
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+
+from idp.audit import RequestRefused, record
+from idp.db import orm, unavailable
+from idp.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Refusal,
+    Refused,
+    Stale,
+    Throttled,
+    Unavailable,
+)
+from idp.house import House
+from idp.language import LANGUAGES, N_, Translator, choose
+from idp.login.sessions import Live
+from idp.oidc.errors import Unredirectable
+from idp.sealing import token
+from idp.web.addresses import client_address
+from idp.web.static_files import StaticFiles
+
+log = logging.getLogger("idp.web")
+
+MAX_BODY = 64 * 1024
+BROWSER_DAYS, LANGUAGE_DAYS = 1, 365
+FORM = "application/x-www-form-urlencoded"
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    "X-Frame-Options": "DENY",
+}
+_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; font-src 'self'; script-src 'self'; connect-src {connect};"
+    " form-action {forms}; base-uri 'none'; frame-ancestors 'none'; object-src 'none'"
+)
+
+pages = Blueprint("pages", __name__)
+
+
+def house() -> House:
+    """The house that this process serves."""
+    return cast(House, current_app.extensions["idp"])
+
+
+def init(app: Flask, the_house: House, static: StaticFiles) -> None:
+    """Give an application its house and what all pages share."""
+    app.extensions["idp"] = the_house
+    app.extensions["idp_static"] = static
+    app.config.update(MAX_CONTENT_LENGTH=MAX_BODY, MAX_FORM_MEMORY_SIZE=MAX_BODY, PROPAGATE_EXCEPTIONS=False)
+    app.before_request(_check_host)
+    app.after_request(_finish)
+    app.register_blueprint(pages)
+    app.register_error_handler(Exception, refuse)
+    app.jinja_env.globals.update(static_url=static.url, office=the_house.settings.office)
+
+
+# What a page is drawn with ----------------------------------------------------------------------------------------
+
+
+def translator() -> Translator:
+    """The translator of this page's language."""
+    return house().languages[language()]
+
+
+def language() -> str:
+    """The language of this page: fr or en."""
+    if "language" not in g:
+        live = session()
+        g.language = choose(
+            request.cookies.get("language"),
+            g.get("ui_locales"),
+            live.locale if live else None,
+            lambda: request.accept_languages.best_match(LANGUAGES),
+        )
+    return cast(str, g.language)
+
+
+def draw(
+    template: str,
+    status: int = 200,
+    *,
+    forms: Iterable[str] = (),
+    connect: Iterable[str] = (),
+    **values: Any,
+) -> Response:
+    """A page. `forms` are origins that its forms may lead to, `connect` addresses that its script may call."""
+    translate = translator()
+    live = session()
+    body = render_template(
+        template,
+        language=language(),
+        _=translate,
+        page_url=_page_url(),
+        csrf_token=csrf_token(),
+        signed_in={"name": f"{live.given_name} {live.family_name}"} if live else None,
+        **{"portal": None, **values},
+    )
+    response = Response(body, status, content_type="text/html; charset=utf-8")
+    response.headers["Content-Security-Policy"] = _POLICY.format(
+        connect=" ".join(["'self'", *connect]), forms=" ".join(["'self'", *forms])
+    )
+    return response
+
+
+def go(address: str) -> Response:
+    """Send the browser on with GET (303)."""
+    return Response(status=303, headers={"Location": address})
+
+
+def _page_url() -> str:
+    return request.full_path.rstrip("?") if request.method == "GET" else request.path
+
+
+# Browser, session, CSRF -------------------------------------------------------------------------------------------
+
+
+def cookie_name(name: str) -> str:
+    """`__Host-name` where browsers speak https with us."""
+    return f"__Host-{name}" if house().settings.server.secure else name
+
+
+def set_cookie(response: Response, name: str, value: str, seconds: int | None = None) -> None:
+    """Set one of our cookies: whole site, no scripts, not sent along from other sites' forms."""
+    response.set_cookie(
+        cookie_name(name) if name != "language" else name,
+        value,
+        max_age=seconds,
+        path="/",
+        secure=house().settings.server.secure,
+        httponly=True,
+        samesite="Lax",
+    )
+
+
+def drop_cookie(response: Response, name: str) -> None:
+    """Make the browser forget a cookie."""
+    set_cookie(response, name, "", 0)
+
+
+def browser() -> str:
+    """The secret of this browser; a new one is set with the answer when it has none."""
+    if "browser" not in g:
+        known = request.cookies.get(cookie_name("browser"), "")
+        g.browser = known if len(known) == 43 else token()
+        g.new_browser = g.browser != known
+    return cast(str, g.browser)
+
+
+def known_browser() -> str | None:
+    """The secret that this browser brought, if any."""
+    return request.cookies.get(cookie_name("browser")) or None
+
+
+def session() -> Live | None:
+    """The living session of this browser."""
+    if "live" not in g:
+        g.live = house().sessions.find(request.cookies.get(cookie_name("session")))
+    return cast("Live | None", g.live)
+
+
+def forget_session() -> None:
+    """This request goes on without the session that it came with."""
+    g.live = None
+
+
+def csrf_token() -> str:
+    """What a form of ours carries: bound to the browser's secret."""
+    return house().form_mac.hex("csrf", browser())[:43]
+
+
+def form() -> dict[str, str]:
+    """The fields of a form of ours. Raises `Stale` when it is not ours, or not from this browser."""
+    if request.mimetype != FORM:
+        raise Stale("form_type")
+    if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+        raise Stale("form_cross_site")
+    origin = request.headers.get("Origin")
+    ours = origin in (None, house().settings.server.issuer)
+    if not ours and (origin != "null" or request.headers.get("Sec-Fetch-Site") != "same-origin"):
+        raise Stale("form_origin")
+    fields = request.form
+    if any(len(values) > 1 for _, values in fields.lists()):
+        raise Stale("form_field_twice")
+    if known_browser() is None or not secrets.compare_digest(
+        fields.get("csrf_token", "").encode(), csrf_token().encode()
+    ):
+        raise Stale("form_token")
+    return fields.to_dict()
+
+
+def address() -> str:
+    """The network address of the person, as far as trusted proxies tell it."""
+    if "address" not in g:
+        g.address = client_address(
+            request.remote_addr or "",
+            request.headers.getlist("X-Forwarded-For"),
+            house().settings.server.trusted_proxies,
+        )
+    return cast(str, g.address)
+
+
+def reference() -> str:
+    """A short word under which the help desk finds this refusal in the journal."""
+    return secrets.token_hex(4).upper()
+
+
+# Before and after every request -----------------------------------------------------------------------------------
+
+
+def _check_host() -> Response | None:
+    """Nothing from a request decides a host name: a request for another host gets no answer."""
+    if request.host != house().settings.server.host and request.path not in ("/healthz", "/readyz"):
+        return Response("This host name is not served here.\n", 400, content_type="text/plain; charset=utf-8")
+    return None
+
+
+def _finish(response: Response) -> Response:
+    headers = response.headers
+    for name, value in HEADERS.items():
+        headers.setdefault(name, value)
+    headers.setdefault("Content-Security-Policy", _POLICY.format(connect="'none'", forms="'none'"))
+    headers.setdefault("Cache-Control", "no-store")
+    if house().settings.server.secure:
+        headers.setdefault("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
+    if g.get("new_browser"):
+        set_cookie(response, "browser", g.browser, BROWSER_DAYS * 86400)
+    return response
+
+
+@pages.teardown_app_request
+def _close(_: BaseException | None) -> None:
+    orm.remove()
+
+
+def commit() -> None:
+    """The end of a page's transaction."""
+    orm.commit()
+
+
+# Refusals ---------------------------------------------------------------------------------------------------------
+
+# Heading, sentence, advice, status: what each kind of refusal says to a person.
+_TEXTS: dict[type[Exception], tuple[str, str, str, int]] = {
+    Stale: (
+        N_("This page is no longer valid"),
+        N_("The link or form is too old, was used already, or was opened in another browser."),
+        N_("Start again from the portal, or from the sign-in page."),
+        400,
+    ),
+    NotFound: (
+        N_("Page not found"),
+        N_("There is nothing at this address."),
+        N_("Check the address, or start from the home page."),
+        404,
+    ),
+    Forbidden: (
+        N_("Not allowed"),
+        N_("You are signed in, but you may not do this."),
+        N_("Ask a manager of your company, or the help desk."),
+        403,
+    ),
+    Conflict: (
+        N_("Not possible"),
+        N_("This contradicts what is already recorded."),
+        N_("Go back and load the page again."),
+        409,
+    ),
+    Invalid: (
+        N_("Not possible"),
+        N_("A value cannot be accepted."),
+        N_("Go back and correct it."),
+        400,
+    ),
+    Refused: (
+        N_("Not possible"),
+        N_("What was sent could not be accepted."),
+        N_("Start again from the sign-in page."),
+        400,
+    ),
+    Unavailable: (
+        N_("The service is briefly unavailable"),
+        N_("Nothing was lost and nothing was changed."),
+        N_("Try again in a moment."),
+        503,
+    ),
+}
+_BUG = (
+    N_("Something went wrong"),
+    N_("The fault is ours. Nothing was changed."),
+    N_("Try again; if it happens again, give the help desk this reference number."),
+    500,
+)
+_HTTP = {
+    404: _TEXTS[NotFound],
+    405: (N_("Not possible"), N_("This address cannot be used in this way."), N_("Start from the home page."), 405),
+    413: (N_("Too large"), N_("What was sent is larger than any form of this service."), N_("Shorten it."), 413),
+}
+
+
+def refuse(error: Exception) -> Response:
+    """The one table from what was raised to what is answered."""
+    orm.rollback()
+    if isinstance(error, OperationalError):
+        error = unavailable(error)
+    if isinstance(error, Throttled):
+        return too_many(error)
+    if isinstance(error, Unredirectable):
+        return oauth_page(error)
+    for kind, texts in _TEXTS.items():
+        if isinstance(error, kind):
+            return _refused_page(cast(Refusal, error), texts)
+    if isinstance(error, HTTPException):
+        code = error.code or 500
+        texts = _HTTP.get(code, (*_TEXTS[Stale][:3], code) if code < 500 else _BUG)
+        response = _error_page(texts, None)
+        if isinstance(error, MethodNotAllowed) and error.valid_methods:
+            response.headers["Allow"] = ", ".join(error.valid_methods)
+        return response
+    number = reference()
+    log.error("unexpected, reference %s: %s %s", number, request.method, request.path, exc_info=error)
+    return _error_page(_BUG, number)
+
+
+def _refused_page(error: Refusal, texts: tuple[str, str, str, int]) -> Response:
+    number = None
+    if isinstance(error, Unavailable):
+        log.error("unavailable: %s", error)
+    elif not isinstance(error, NotFound):
+        number = reference()
+        record(orm, RequestRefused(address=address(), cause=error.cause, path=f"{request.path[:60]} {number}"))
+        orm.commit()
+    response = _error_page(texts, number)
+    if isinstance(error, Unavailable):
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
+
+
+def _error_page(texts: tuple[str, str, str, int], number: str | None) -> Response:
+    heading, sentence, advice, status = texts
+    if request.path in ("/token", "/userinfo", "/jwks"):
+        code = {503: "temporarily_unavailable", 500: "server_error"}.get(status, "invalid_request")
+        return Response(f'{{"error":"{code}"}}', status, content_type="application/json")
+    if status >= 500:
+        g.live = None  # the session may be what cannot be read
+    t = translator()
+    return draw(
+        "error.html",
+        status,
+        heading=t(heading),
+        sentence=t(sentence),
+        advice=t(advice),
+        action_url="/",
+        action_label=t(N_("Go to the home page")),
+        reference=number,
+    )
+
+
+def too_many(error: Throttled) -> Response:
+    """429: too many failures from this address."""
+    response = draw("throttled.html", 429, minutes=-(-error.retry_after // 60), login_url="/login")
+    response.headers["Retry-After"] = str(error.retry_after)
+    return response
+
+
+def oauth_page(error: Unredirectable) -> Response:
+    """An OAuth error that may not be redirected anywhere."""
+    number = reference()
+    record(orm, RequestRefused(address=address(), cause=error.cause, path=f"/authorize {number}"))
+    orm.commit()
+    return draw("oauth_error.html", 400, code=error.code, detail=error.description, reference=number)
+
+
+def not_found() -> NoReturn:
+    """Raises the refusal for an address that leads nowhere."""
+    raise NotFound("page")
