@@ -169,7 +169,8 @@ def raw(signature: bytes, size: int) -> bytes:
 
 def sign(private: Any, algorithm: str, signed: bytes) -> bytes:
     """What a card answers for these bytes, in the form of a Web eID token."""
-    hash_: Any = {"256": hashes.SHA256, "384": hashes.SHA384, "512": hashes.SHA512}[algorithm[2:]]()
+    kinds: dict[str, Any] = {"256": hashes.SHA256, "384": hashes.SHA384, "512": hashes.SHA512}
+    hash_ = kinds[algorithm[2:]]()
     if algorithm.startswith("ES"):
         return raw(private.sign(signed, ec.ECDSA(hash_)), (private.key_size + 7) // 8)
     pss = padding.PSS(padding.MGF1(hash_), hash_.digest_size)
@@ -177,14 +178,19 @@ def sign(private: Any, algorithm: str, signed: bytes) -> bytes:
 
 
 def token(
-    certificate: bytes, nonce: str, origin: str, private: Any = None, algorithm: str = "ES256", **changes: Any
+    certificate: bytes,
+    nonce: str,
+    origin: str,
+    private: Any = None,
+    signed_with: str = "ES256",
+    **changes: Any,
 ) -> str:
     """A Web eID token as the signer makes it; `changes` replace members, None removes one."""
-    digest = [hashlib.new(f"sha{algorithm[2:]}", text.encode()).digest() for text in (origin, nonce)]
+    digest = [hashlib.new(f"sha{signed_with[2:]}", text.encode()).digest() for text in (origin, nonce)]
     members: dict[str, Any] = {
         "unverifiedCertificate": base64.b64encode(certificate).decode(),
-        "algorithm": algorithm,
-        "signature": base64.b64encode(sign(private or key(), algorithm, b"".join(digest))).decode(),
+        "algorithm": signed_with,
+        "signature": base64.b64encode(sign(private or key(), signed_with, b"".join(digest))).decode(),
         "format": "web-eid:1.0",
         "appVersion": "test/1",
     }

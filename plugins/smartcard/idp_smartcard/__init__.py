@@ -71,7 +71,6 @@ class Smartcard:
                 "origin": self._desk.origin,
                 "seconds": self._settings.challenge_seconds,
             },
-            script="card.js",
             connect=tuple(f"http://127.0.0.1:{port}" for port in ports),
         )
 

@@ -29,14 +29,8 @@ _HASHES: Final[dict[str, type[hashes.SHA256 | hashes.SHA384 | hashes.SHA512]]] =
     "384": hashes.SHA384,
     "512": hashes.SHA512,
 }
-# RFC 7518 §3.4: each ECDSA algorithm has its curve. The order bounds r and s.
+# RFC 7518 §3.4: each ECDSA algorithm has its curve.
 _CURVES: Final = {"ES256": ec.SECP256R1, "ES384": ec.SECP384R1, "ES512": ec.SECP521R1}
-_ORDERS: Final = {
-    "ES256": 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
-    "ES384": int("F" * 48 + "C7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973", 16),
-    "ES512": int("1" + "F" * 64 + "A51868783BF2F966B7FCC0148F709A5D03BB5C9B8899C47AEBB6FB71E91386409", 16),
-}
-_SIZES: Final = {"ES256": 32, "ES384": 48, "ES512": 66}
 RSA_BITS: Final = range(2048, 4097)
 
 
@@ -102,7 +96,7 @@ def _check_ecdsa(token: Token, key: ec.EllipticCurvePublicKey, signed: bytes) ->
     curve = _CURVES.get(token.algorithm)
     if curve is None or not isinstance(key.curve, curve):
         raise Refused("token_algorithm", f"{token.algorithm} with a key on {key.curve.name}")
-    size, order = _SIZES[token.algorithm], _ORDERS[token.algorithm]
+    size, order = (key.curve.key_size + 7) // 8, key.curve.group_order
     if len(token.signature) != 2 * size:
         raise Refused("signature_invalid", "wrong length")
     r, s = (int.from_bytes(half, "big") for half in (token.signature[:size], token.signature[size:]))
