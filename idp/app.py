@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from flask import Flask
@@ -12,7 +13,7 @@ from idp.audit import Journal
 from idp.db import Database, Executor, db, listen, options, orm, prepare
 from idp.directory import accounts
 from idp.directory.clients import Clients
-from idp.errors import Misconfigured
+from idp.errors import Misconfigured, Unavailable
 from idp.house import House
 from idp.keys.ring import Ring
 from idp.keys.software import SoftwareStore
@@ -73,21 +74,23 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 
 def serving() -> Flask:
-    """The application of a serving process: `create_app`, and a thread that does what has to be done every second."""
+    """The application of a serving process: `create_app`, and a thread for each kind of work done every second."""
     app = create_app()
     house: House = app.extensions["idp"]
-    threading.Thread(target=_every_second, args=(house,), name="housekeeping", daemon=True).start()
+    for name, work in house.housekeeping().items():
+        threading.Thread(target=_every_second, args=(work,), name=name, daemon=True).start()
     return app
 
 
-def _every_second(house: House) -> None:
+def _every_second(work: Callable[[], object]) -> None:
     pause = threading.Event()
     while not pause.wait(1):
-        for work in house.housekeeping():
-            try:
-                work()
-            except Exception:  # one kind of work must not stop the others, nor itself a second later
-                log.exception("housekeeping failed")
+        try:
+            work()
+        except Unavailable as e:
+            log.warning("%s: %s", threading.current_thread().name, e)
+        except Exception:  # it is tried again a second later, and must not end for ever in silence
+            log.exception("%s failed", threading.current_thread().name)
 
 
 def _house(app: Flask, settings: Settings, classes: dict[str, type]) -> House:

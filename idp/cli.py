@@ -116,6 +116,11 @@ def say(value: Any, as_json: bool, sentence: str) -> None:
     click.echo(json.dumps(value, ensure_ascii=False) if as_json else sentence)
 
 
+def _stdin() -> str:
+    """What stands on standard input, without its last newline."""
+    return sys.stdin.read().removesuffix("\n")
+
+
 # Service ----------------------------------------------------------------------------------------------------------
 
 
@@ -209,7 +214,7 @@ def account_add(house: House, /, email: str, password_stdin: bool, as_json: bool
         method = house.methods.resetting
         if not isinstance(method, Resets):
             raise Invalid("password", "no enabled login method has passwords")
-        password = click.get_text_stream("stdin").read().removesuffix("\n")
+        password = _stdin()
         orm.flush()
         method.replace(made.id, password)
         accounts.activate(orm, made)
@@ -338,7 +343,7 @@ def client_add(
     name: str, *, redirect_uris: Sequence[str], client_secret_stdin: bool, no_pkce: bool, as_json: bool, **given: Any
 ) -> None:
     """Register a client. A secret that was made here is shown once, now."""
-    secret = click.get_text_stream("stdin").read().removesuffix("\n") if client_secret_stdin else None
+    secret = _stdin() if client_secret_stdin else None
     made, secret = clients.add(orm, name, redirect_uris, secret=secret, pkce=not no_pkce, **given)
     orm.commit()
     value = {**describe_client(made), **({"client_secret": secret} if secret else {})}

@@ -50,14 +50,17 @@ class House:
     metadata: bytes
     form_mac: Mac
 
-    def housekeeping(self) -> tuple[Callable[[], object], ...]:
-        """What has to be done every second or so, by one process or by several at once."""
-        return (
-            self.journal.seal,
-            self.lockout.sweep,
-            lambda: self.outbox.deliver_due(self.database),
-            self.ring.tidy,
-        )
+    def housekeeping(self) -> dict[str, Callable[[], object]]:
+        """What has to be done every second or so, by one process or by several at once.
+
+        Each kind goes its own way: a mail server that does not answer must not keep the journal unsealed.
+        """
+        return {
+            "journal": self.journal.seal,
+            "lockout": self.lockout.sweep,
+            "post": lambda: self.outbox.deliver_due(self.database),
+            "keys": self.ring.tidy,
+        }
 
     def send_activation(self, on: Executor, account: Account) -> None:
         """Write the letter with the link that activates an account into the open transaction."""

@@ -5,17 +5,20 @@ catalogues are read as they are written, at start-up, so that no compiled file h
 """
 
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from babel.dates import format_datetime
+from babel.dates import format_datetime, get_timezone
 from babel.messages.pofile import read_po
 
 from idp.errors import Misconfigured
 
 LANGUAGES = ("fr", "en")
 DEFAULT = "fr"
+_PARIS = get_timezone("Europe/Paris")
+_MOMENTS = {"fr": "EEEE d MMMM y 'à' HH'h'mm (zzz)", "en": "EEEE d MMMM y 'at' HH:mm (zzz)"}
 
 
 def N_(text: str) -> str:  # noqa: N802  the name that message extraction knows
@@ -35,17 +38,9 @@ class Translator:
         return found % values if values else found.replace("%%", "%")
 
     def instant(self, instant: int) -> str:
-        """A moment in words, in Paris time, where the office is."""
-        from datetime import UTC, datetime
-
+        """A moment in words, to the minute, in Paris time, where the office is."""
         when = datetime.fromtimestamp(instant, UTC)
-        return format_datetime(when, "long", tzinfo=_zone(), locale=self.language)
-
-
-def _zone() -> Any:
-    from babel.dates import get_timezone
-
-    return get_timezone("Europe/Paris")
+        return format_datetime(when, _MOMENTS[self.language], tzinfo=_PARIS, locale=self.language)
 
 
 class Languages:

@@ -311,4 +311,6 @@ class JournalSeal(Base):
     mac: Mapped[str] = mapped_column(String(64))
 
 
-Index("ix_sessions_end", Session.expires_at)
+# At most one key signs for each algorithm, whatever two processes do at once.
+_ACTIVE = text("state = 'active'")
+Index("uq_signing_keys_active", SigningKey.alg, unique=True, sqlite_where=_ACTIVE, postgresql_where=_ACTIVE)

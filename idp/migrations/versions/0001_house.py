@@ -129,6 +129,14 @@ def upgrade() -> None:
         sa.CheckConstraint("state IN ('next', 'active', 'retired', 'gone')", name=op.f("ck_signing_keys_state")),
         sa.PrimaryKeyConstraint("kid", name=op.f("pk_signing_keys")),
     )
+    op.create_index(
+        "uq_signing_keys_active",
+        "signing_keys",
+        ["alg"],
+        unique=True,
+        sqlite_where=sa.text("state = 'active'"),
+        postgresql_where=sa.text("state = 'active'"),
+    )
     op.create_table(
         "versions",
         sa.Column("name", sa.String(length=16), nullable=False),
@@ -264,7 +272,6 @@ def upgrade() -> None:
         sa.UniqueConstraint("secret_hash", name=op.f("uq_sessions_secret_hash")),
     )
     op.create_index(op.f("ix_sessions_account_id"), "sessions", ["account_id"], unique=False)
-    op.create_index("ix_sessions_end", "sessions", ["expires_at"], unique=False)
     op.create_table(
         "tokens",
         sa.Column("hash", sa.String(length=64), nullable=False),
@@ -279,6 +286,7 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_tokens_expires_at"), "tokens", ["expires_at"], unique=False)
     op.create_index(op.f("ix_tokens_grant_id"), "tokens", ["grant_id"], unique=False)
+    # ### end Alembic commands ###
 
 
 def downgrade() -> None:
