@@ -68,7 +68,7 @@ def events(lockout: Lockout) -> list[str]:
 @pytest.mark.requirement("C23")
 def test_the_last_wrong_answer_blocks_and_the_right_one_is_then_refused(lockout: Lockout, advance: Advance) -> None:
     assert [wrong(lockout) for _ in range(4)] == [Count(n, False) for n in (1, 2, 3, 4)]
-    assert wrong(lockout) == Count(5, True)
+    assert wrong(lockout) == Count(5, True, newly_blocked=True)
     for _ in range(2):
         with pytest.raises(Blocked):
             right(lockout)
@@ -105,7 +105,7 @@ def test_one_account_has_one_count_whatever_the_address(database: Database) -> N
 
 def test_an_identifier_that_nobody_has_is_blocked_alike(lockout: Lockout) -> None:
     counts = [wrong(lockout, account=None, identifier="ghost@free.example") for _ in range(5)]
-    assert counts == [Count(n, n == 5) for n in range(1, 6)]
+    assert counts == [Count(n, n == 5, n == 5) for n in range(1, 6)]
     with pytest.raises(Blocked) as refused:
         wrong(lockout, account=None, identifier="ghost@free.example")
     assert refused.value.account_id is None
@@ -193,7 +193,7 @@ def test_a_success_does_not_forget_the_checks_still_in_progress(lockout: Lockout
         with lockout._database.begin() as c:
             lockout.failed(c, taken)
     assert stored(lockout) == Count(4, False)
-    assert wrong(lockout) == Count(5, True)
+    assert wrong(lockout) == Count(5, True, newly_blocked=True)
 
 
 def test_a_success_that_ends_after_the_block_is_refused(lockout: Lockout) -> None:
