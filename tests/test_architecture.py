@@ -123,7 +123,7 @@ def said() -> dict[str, str]:
 def french() -> dict[str, str]:
     """The French catalogues together, as the house reads them."""
     texts: dict[str, str] = {}
-    for path in (p for package in PACKAGES for p in package.glob("translations/fr.po")):
+    for path in (p for package in PACKAGES for p in package.glob("**/translations/fr.po")):
         for message in read_po(BytesIO(path.read_bytes()), locale="fr", abort_invalid=True):
             assert not message.fuzzy or not message.id, f"{short(path)}: {message.id!r} is marked fuzzy"
             if message.id:

@@ -81,17 +81,16 @@ class Password:
         old = self._stored(account_id)
         if self._rules.reuse_days:
             self._refuse_reuse(account_id, secret, old)
-            if old:
-                self._desk.session.execute(
-                    insert(Former), {"account_id": account_id, "hash": old, "retired_at": clock.now()}
-                )
-        self._keep(account_id, self._hasher.hash(secret))
+        new = self._hasher.hash(secret)  # before the first write: nobody waits for the database meanwhile
+        if self._rules.reuse_days and old:
+            self._forget_former(account_id)
+            former = {"account_id": account_id, "hash": old, "retired_at": clock.now()}
+            self._desk.session.execute(insert(Former), former)
+        self._keep(account_id, new)
 
     def _refuse_reuse(self, account_id: str, secret: str, old: str | None) -> None:
-        session = self._desk.session
-        horizon = clock.now() - self._rules.reuse_days * DAY
-        session.execute(delete(Former).where(Former.account_id == account_id, Former.retired_at <= horizon))
-        former = session.execute(select(Former.hash).where(Former.account_id == account_id)).scalars().all()
+        banned = select(Former.hash).where(Former.account_id == account_id, Former.retired_at > self._horizon())
+        former = self._desk.session.execute(banned).scalars().all()
         for stored in filter(None, [old, *former]):
             try:
                 self._hasher.verify(stored, secret)
@@ -100,6 +99,13 @@ class Password:
             raise Invalid(
                 "password", N_("Choose a password that you have not used during the last year."), "password_reused"
             )
+
+    def _forget_former(self, account_id: str) -> None:
+        old = delete(Former).where(Former.account_id == account_id, Former.retired_at <= self._horizon())
+        self._desk.session.execute(old)
+
+    def _horizon(self) -> int:
+        return clock.now() - self._rules.reuse_days * DAY
 
     def _stored(self, account_id: str) -> str | None:
         return self._desk.session.execute(select(Row.hash).where(Row.account_id == account_id)).scalar_one_or_none()
