@@ -18,7 +18,10 @@ from idp.errors import Misconfigured
 LANGUAGES = ("fr", "en")
 DEFAULT = "fr"
 _PARIS = get_timezone("Europe/Paris")
-_MOMENTS = {"fr": "EEEE d MMMM y 'à' HH'h'mm (zzz)", "en": "EEEE d MMMM y 'at' HH:mm (zzz)"}
+_MOMENTS = {
+    "fr": "EEEE d MMMM y 'à' HH 'h' mm '(heure de Paris)'",
+    "en": "EEEE d MMMM y 'at' HH:mm '(Paris time)'",
+}
 
 
 def N_(text: str) -> str:  # noqa: N802  the name that message extraction knows

@@ -195,8 +195,10 @@ class GuessCount(Base):
     """Failures counted for one account, one unknown identifier or one address; keyed by a MAC, never by the text."""
 
     __tablename__ = "guess_counts"
+    __table_args__ = (one_of("kind", ("account", "unknown", "address")),)
 
     key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(8))
     failed: Mapped[int]
     pending: Mapped[int]
     since: Mapped[int] = mapped_column(Instant)  # start of the window of an address

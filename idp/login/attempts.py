@@ -220,7 +220,7 @@ def check_identifier(typed: str) -> str:
 _ENTER = N_("Enter your e-mail address.")
 _TOO_LONG = N_("This e-mail address is too long.")
 _NOT_ACTIVE = N_("This account is not active. Activate it with the link in the letter, or ask the help desk.")
-_OTHER = N_("This card belongs to another account than the one you are signed in with.")
+_OTHER = N_("This belongs to another account than the one you are signed in with. Sign out first to use it.")
 _LOAD = select(*_ROW).where(_ROW.id == bindparam("id"))
 _LATEST = (
     select(*_ROW)

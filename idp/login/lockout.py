@@ -24,6 +24,7 @@ from idp.sealing import Mac
 ADDRESS_WINDOW = 600
 LOST_AFTER = 60
 WAIT_SECONDS = 1.0
+FORGET_SECONDS = 86400  # counts of unknown identifiers and of addresses that were quiet for so long
 _NO_LIMIT = 1 << 30
 _COUNTS: Any = GuessCount.__table__
 _COUNT = GuessCount.__table__.c
@@ -132,7 +133,12 @@ class Lockout:
         return self._read(on, self.account_key(account_id))
 
     def sweep(self) -> int:
-        """Count as failed what began more than a minute ago and never ended (a killed worker); how many."""
+        """Count as failed what began more than a minute ago and never ended (a killed worker); how many.
+
+        Forgets what was counted for nobody a day ago.
+        """
+        if not self._stale():
+            return 0
         with self._database.begin() as c:
             lost = c.execute(
                 delete(Guess).where(Guess.started_at < clock.now() - LOST_AFTER).returning(*Guess.__table__.c)
@@ -140,17 +146,25 @@ class Lockout:
             for column, limit in (("address_key", _NO_LIMIT), ("account_key", self._max)):
                 for key in sorted(filter(None, (getattr(row, column) for row in lost))):
                     _execute(c, _FAIL, key=key, now=clock.now(), max=limit)
+            c.execute(_FORGET, {"before": clock.now() - FORGET_SECONDS})
         return len(lost)
 
-    def _take(self, taken: Reservation) -> None:
+    def _stale(self) -> bool:
+        """Whether there is anything to sweep: looked at first, so that a quiet second takes no write lock."""
         now = clock.now()
+        with self._database.read() as c:
+            lost = c.execute(select(Guess.id).where(Guess.started_at < now - LOST_AFTER).limit(1)).first()
+            return lost is not None or c.execute(_FORGETTABLE, {"before": now - FORGET_SECONDS}).first() is not None
+
+    def _take(self, taken: Reservation) -> None:
+        now, kind = clock.now(), "account" if taken.account_id else "unknown"
         with self._database.begin() as c:
-            if not _reserve(c, taken.address_key, self._address_max, ADDRESS_WINDOW, now):
+            if not _reserve(c, taken.address_key, "address", self._address_max, ADDRESS_WINDOW, now):
                 row = c.execute(select(_COUNT.failed, _COUNT.since).where(_COUNT.key == taken.address_key)).one()
                 if row.failed >= self._address_max:
                     raise Throttled("throttled", row.since + ADDRESS_WINDOW - now)
                 raise _Busy
-            if taken.account_key and not _reserve(c, taken.account_key, self._max, 0, now):
+            if taken.account_key and not _reserve(c, taken.account_key, kind, self._max, 0, now):
                 if self._read(c, taken.account_key).blocked:
                     raise Blocked("blocked", account_id=taken.account_id)
                 raise _Busy
@@ -189,7 +203,7 @@ def _execute(on: Executor, statement: Any, *, key: str, **values: Any) -> int:
     return int(result.rowcount)
 
 
-def _reserve(c: Connection, key: str, limit: int, window: int, now: int) -> bool:
+def _reserve(c: Connection, key: str, kind: str, limit: int, window: int, now: int) -> bool:
     """One conditional statement; both engines judge the condition on the newest version of the row."""
     table = upsert(c.dialect, GuessCount)
     failed: Any = _COUNT.failed
@@ -199,7 +213,7 @@ def _reserve(c: Connection, key: str, limit: int, window: int, now: int) -> bool
         over = _COUNT.since <= literal(now - window, Instant)
         failed, since = case((over, 0), else_=_COUNT.failed), case((over, literal(now, Instant)), else_=_COUNT.since)
     statement = (
-        table.values(key=key, failed=0, pending=1, since=now, changed_at=now)
+        table.values(key=key, kind=kind, failed=0, pending=1, since=now, changed_at=now)
         .on_conflict_do_update(
             index_elements=["key"],
             set_={"failed": failed, "since": since, "pending": _COUNT.pending + 1, "changed_at": now},
@@ -232,6 +246,9 @@ _CLEAR = (
     .where(_COUNT.key == bindparam("counted"), _COUNT.blocked_at.is_(None))
     .values(failed=0, changed_at=bindparam("now"))
 )
+_QUIET = (_COUNT.kind != "account") & (_COUNT.changed_at < bindparam("before")) & (_COUNT.pending == 0)
+_FORGET = delete(GuessCount).where(_QUIET)
+_FORGETTABLE = select(_COUNT.key).where(_QUIET).limit(1)
 _UNBLOCK = (
     update(_COUNTS)
     .where(_COUNT.key == bindparam("counted"))

@@ -1,7 +1,7 @@
 """Whether a certificate may sign in at an instant: profile, authority, path, revocation. Nothing is ever fetched.
 
-Paths and revocation are judged by pyhanko-certvalidator with everything handed to it; what it forgives (weak leaf keys,
-an anchor that has expired, an entry dated in the future) is checked here.
+Paths are judged by pyhanko-certvalidator with everything handed to it; what it forgives (weak leaf keys, an anchor that
+has expired) is checked here.
 """
 
 import asyncio
@@ -12,33 +12,20 @@ from datetime import UTC, datetime, timedelta
 
 from pyhanko_certvalidator import CertificateValidator, ValidationContext
 from pyhanko_certvalidator.authority import CertTrustAnchor, TrustQualifiers, derive_quals_from_cert
-from pyhanko_certvalidator.errors import (
-    DisallowedAlgorithmError,
-    ExpiredError,
-    InsufficientRevinfoError,
-    NotYetValidError,
-    PathError,
-    RevokedError,
-    ValidationError,
-)
-from pyhanko_certvalidator.policy_decl import NO_REVOCATION, REQUIRE_REVINFO, CertRevTrustPolicy
+from pyhanko_certvalidator.errors import DisallowedAlgorithmError, PathError, ValidationError
+from pyhanko_certvalidator.policy_decl import NO_REVOCATION, CertRevTrustPolicy
 from pyhanko_certvalidator.sig_validate import DEFAULT_SIGNATURE_VALIDATOR
 
 from idp import clock
-from idp.errors import Invalid, Refused
+from idp.errors import Refused
 from idp.language import N_
-from idp.trust import profile
-from idp.trust import revocation as lists
+from idp.trust import profile, revocation
 from idp.trust.anchors import Authority
 from idp.trust.certificate import UNREADABLE, Certificate, read
 
 log = logging.getLogger(__name__)
 
-REVOKED = N_(
-    "The certificate of this card has been revoked by its issuer and can no longer be used. Sign in another way."
-)
 UNKNOWN = N_("This card comes from an issuer that is not accepted here. Sign in another way.")
-UNCHECKED = N_("Whether this card is still valid could not be checked. Try again later, or sign in another way.")
 
 
 @dataclass(frozen=True)
@@ -107,60 +94,30 @@ def _issuer(certificate: Certificate, anchors: Iterable[Authority]) -> tuple[Aut
 
 
 def _check_path(certificate: Certificate, authority: Authority, issuer: Certificate, at: int) -> bool:
-    """Validate the path, and revocation as the anchor's terms say; whether revocation was checked."""
+    """Validate the path, then revocation as the anchor's terms say; whether revocation was checked."""
     if not issuer.not_before <= at <= issuer.not_after:
         raise Refused("authority_expired", f"{authority.name} is valid until {clock.text(issuer.not_after)}")
-    found = None if authority.crl is None or authority.revocation == "none" else _current(authority.crl, issuer, at)
+    _validate(certificate, issuer, at)
     # A list at hand is binding in soft mode too: soft forgives only that there is none.
-    strict = found is not None or authority.revocation == "require"
-    _validate(certificate, issuer, at, found, CertRevTrustPolicy(REQUIRE_REVINFO if strict else NO_REVOCATION))
-    if found is not None and found.names(certificate):
-        raise Refused("certificate_revoked", f"listed by {authority.name}", message=REVOKED)
-    return strict
+    if authority.revocation == "none" or (authority.revocation == "soft" and authority.crl is None):
+        return False
+    revocation.judge(certificate, issuer, authority.crl, at)
+    return True
 
 
-def _current(crl: bytes, issuer: Certificate, at: int) -> lists.RevocationList:
-    """The list at hand, checked again: it has grown old since it was brought. Raises `Refused("revocation_unknown")`."""
-    try:
-        found = lists.read(crl)
-        lists.check(found, issuer, at)
-    except Invalid as e:
-        raise Refused("revocation_unknown", e.message, message=UNCHECKED) from e
-    return found
-
-
-def _validate(
-    certificate: Certificate,
-    issuer: Certificate,
-    at: int,
-    found: lists.RevocationList | None,
-    policy: CertRevTrustPolicy,
-) -> None:
+def _validate(certificate: Certificate, issuer: Certificate, at: int) -> None:
+    """The path of RFC 5280 §6.1: signature, dates, names, critical extensions."""
     try:
         context = ValidationContext(
             trust_roots=[CertTrustAnchor(issuer.parsed, _limits(issuer))],
             moment=datetime.fromtimestamp(at, UTC),
-            crls=[] if found is None else [found.parsed],
-            ocsps=[],
             allow_fetching=False,
-            revinfo_policy=policy,
+            revinfo_policy=CertRevTrustPolicy(NO_REVOCATION),
             time_tolerance=timedelta(0),
         )
-        if found is not None:
-            # The library looks for the signer of a list above the anchor, where there is nothing. Who signed this one
-            # has been checked.
-            context.revinfo_manager.record_crl_issuer(found.parsed, issuer.parsed)  # type: ignore[no-untyped-call]
         asyncio.run(CertificateValidator(certificate.parsed, validation_context=context).async_validate_path())
-    except RevokedError as e:
-        raise Refused("certificate_revoked", str(e), message=REVOKED) from e
-    except InsufficientRevinfoError as e:
-        raise Refused("revocation_unknown", str(e), message=UNCHECKED) from e
     except DisallowedAlgorithmError as e:
         raise Refused("certificate_weak_signature", str(e)) from e
-    except ExpiredError as e:
-        raise Refused("certificate_expired", str(e), message=profile.EXPIRED) from e
-    except NotYetValidError as e:
-        raise Refused("certificate_not_yet_valid", str(e)) from e
     except (ValidationError, PathError) as e:
         raise Refused("certificate_chain", str(e)) from e
     except Exception as e:  # hostile extensions make the library stumble in many ways; none may escape

@@ -1,10 +1,13 @@
 """The protocol's endpoints: authorize, token, UserInfo, end of session, metadata and key set."""
 
+from urllib.parse import urlencode
+
 import orjson
 from flask import Blueprint, Response, request
 
 from idp import clock
 from idp.db import orm
+from idp.errors import Stale
 from idp.login import flow
 from idp.login.flow import Situation
 from idp.oidc import logout as rp_logout
@@ -23,9 +26,9 @@ MAX_QUERY = 32 * 1024
 @oauth.route("/authorize", methods=["GET", "POST"])
 def authorize() -> Response:
     """The authorization endpoint (OpenID Connect Core §3.1.2). With a living session that suffices, no page is shown."""
-    if len(request.query_string) > MAX_QUERY:
-        pages.not_found()
-    pairs = [*request.args.items(multi=True), *request.form.items(multi=True)]
+    if request.method == "POST":
+        return _once_more_by_get()
+    pairs = list(request.args.items(multi=True))
     issuer = house().settings.server.issuer
     try:
         asked = parse(pairs, house().clients.get)
@@ -97,7 +100,9 @@ def jwks() -> Response:
 @oauth.route("/end-session", methods=["GET", "POST"])
 def end_session() -> Response:
     """RP-initiated logout: at once on the strength of this session's own ID token, otherwise after a confirmation."""
-    values = {name: value for name, value in request.values.items() if value}
+    if request.method == "POST":
+        return _once_more_by_get()
+    values = {name: value for name, value in request.args.items() if value}
     asked = rp_logout.judge(values, house().ring, house().clients, house().settings.server.issuer)
     live = session()
     if live is not None and asked.session_id != live.id:
@@ -131,8 +136,19 @@ def _signed_out(asked: rp_logout.LogoutRequest) -> Response:
         response = go(asked.return_to)
     else:
         response = draw("signed_out.html", portal=asked.client, login_url="/login")
-    drop_cookie(response, "session")
+    if live is not None:
+        drop_cookie(response, "session")
     return response
+
+
+def _once_more_by_get() -> Response:
+    """A request posted from a portal's page comes without our cookies (SameSite=Lax): the same question by GET has them."""
+    if request.mimetype != pages.FORM or request.query_string:
+        raise Stale("form_type")
+    query = urlencode(list(request.form.items(multi=True)))
+    if len(query) > MAX_QUERY:
+        raise Stale("query_too_long")
+    return go(f"{request.path}?{query}")
 
 
 def _json(body: object, status: int, headers: dict[str, str]) -> Response:

@@ -63,7 +63,6 @@ def house() -> House:
 def init(app: Flask, the_house: House, static: StaticFiles) -> None:
     """Give an application its house and what all pages share."""
     app.extensions["idp"] = the_house
-    app.extensions["idp_static"] = static
     app.config.update(MAX_CONTENT_LENGTH=MAX_BODY, MAX_FORM_MEMORY_SIZE=MAX_BODY, PROPAGATE_EXCEPTIONS=False)
     app.before_request(_check_host)
     app.after_request(_finish)

@@ -78,11 +78,13 @@ def upgrade() -> None:
     op.create_table(
         "guess_counts",
         sa.Column("key", sa.String(length=64), nullable=False),
+        sa.Column("kind", sa.String(length=8), nullable=False),
         sa.Column("failed", sa.Integer(), nullable=False),
         sa.Column("pending", sa.Integer(), nullable=False),
         sa.Column("since", sa.BigInteger(), nullable=False),
         sa.Column("changed_at", sa.BigInteger(), nullable=False),
         sa.Column("blocked_at", sa.BigInteger(), nullable=True),
+        sa.CheckConstraint("kind IN ('account', 'unknown', 'address')", name=op.f("ck_guess_counts_kind")),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_guess_counts")),
     )
     op.create_index(op.f("ix_guess_counts_changed_at"), "guess_counts", ["changed_at"], unique=False)
