@@ -39,18 +39,20 @@ log = logging.getLogger("idp.web")
 MAX_BODY = 64 * 1024
 BROWSER_DAYS, LANGUAGE_DAYS = 1, 365
 FORM = "application/x-www-form-urlencoded"
-HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
-    "X-Frame-Options": "DENY",
-}
+# On everything; the second list also on what a browser draws.
+BARE_HEADERS = [("X-Content-Type-Options", "nosniff"), ("Referrer-Policy", "same-origin")]
+PAGE_HEADERS = [
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Permissions-Policy", "camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
+    ("X-Frame-Options", "DENY"),
+]
+TRANSPORT = ("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
 _POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; font-src 'self'; script-src 'self'; connect-src {connect};"
     " form-action {forms}; base-uri 'none'; frame-ancestors 'none'; object-src 'none'"
 )
+_NO_PAGE = _POLICY.format(connect="'none'", forms="'none'")
 
 pages = Blueprint("pages", __name__)
 
@@ -233,12 +235,15 @@ def _check_host() -> Response | None:
 
 def _finish(response: Response) -> Response:
     headers = response.headers
-    for name, value in HEADERS.items():
-        headers.setdefault(name, value)
-    headers.setdefault("Content-Security-Policy", _POLICY.format(connect="'none'", forms="'none'"))
-    headers.setdefault("Cache-Control", "no-store")
+    headers.extend(BARE_HEADERS)
+    if response.mimetype == "text/html":
+        headers.extend(PAGE_HEADERS)
+    if "Content-Security-Policy" not in headers:
+        headers["Content-Security-Policy"] = _NO_PAGE
+    if "Cache-Control" not in headers:
+        headers["Cache-Control"] = "no-store"
     if house().settings.server.secure:
-        headers.setdefault("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
+        headers.extend([TRANSPORT])
     if g.get("new_browser"):
         set_cookie(response, "browser", g.browser, BROWSER_DAYS * 86400)
     return response
