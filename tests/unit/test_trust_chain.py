@@ -221,12 +221,27 @@ def test_a_list_of_another_signer_is_no_information(revocation: str) -> None:
         assert cause(AUTHORITY.issue(), anchor) == "revocation_unknown"
 
 
+def part(letter: str) -> list[tuple[x509.ExtensionType, bool]]:
+    """A list for those certificates only that name the same place."""
+    place = [x509.UniformResourceIdentifier(f"http://crl.test/{letter}.crl")]
+    return [(x509.IssuingDistributionPoint(place, None, True, False, None, False, False), True)]
+
+
 def test_a_list_of_another_part_is_no_information() -> None:
-    part = x509.IssuingDistributionPoint(
-        [x509.UniformResourceIdentifier("http://crl.test/b.crl")], None, False, False, None, False, False
-    )
-    anchor = replace(REQUIRED, crl=AUTHORITY.crl(extensions=[(part, True)]))
-    assert cause(AUTHORITY.issue(extensions=[(POINTS, False)]), anchor) == "revocation_unknown"
+    for pointers in ([(POINTS, False)], []):
+        anchor = replace(REQUIRED, crl=AUTHORITY.crl(extensions=part("b")))
+        assert cause(AUTHORITY.issue(extensions=pointers), anchor) == "revocation_unknown"
+
+
+def test_a_list_of_the_certificates_own_part_counts() -> None:
+    anchor = replace(REQUIRED, crl=AUTHORITY.crl(9, extensions=part("a")))
+    accepted(AUTHORITY.issue(extensions=[(POINTS, False)]), anchor)
+    assert cause(AUTHORITY.issue(serial=9, extensions=[(POINTS, False)]), anchor) == "certificate_revoked"
+
+
+def test_a_serial_number_that_only_looks_like_an_entry_is_not_revoked() -> None:
+    # 02 01 01 stands in every list somewhere (the version is 02 01 01).
+    accepted(AUTHORITY.issue(serial=1), replace(REQUIRED, crl=AUTHORITY.crl(7, 8)))
 
 
 def test_without_a_list_required_revocation_refuses() -> None:

@@ -7,7 +7,7 @@ import idp_smartcard
 from idp_smartcard import cards, challenges
 
 from idp.language import Languages
-from idp.trust import chain, profile
+from idp.trust import chain, profile, revocation
 
 PACKAGE = Path(idp_smartcard.__file__).parent
 SENTENCES = (
@@ -17,9 +17,9 @@ SENTENCES = (
     cards.IS_BLOCKED,
     profile.EXPIRED,
     profile.NOT_FOR_LOGIN,
-    chain.REVOKED,
+    revocation.REVOKED,
     chain.UNKNOWN,
-    chain.UNCHECKED,
+    revocation.UNCHECKED,
 )
 
 
