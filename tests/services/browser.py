@@ -4,9 +4,11 @@
 refuses, fails the test. When a test fails, its pages leave a screenshot and a trace in `var/test-failures`.
 """
 
+import asyncio
 import os
 import re
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -46,9 +48,18 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
+@contextmanager
+def _running(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    # Playwright leaves its event loop marked as running in this thread, and no other test could then use asyncio.
+    asyncio._set_running_loop(loop)
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(None)
+
+
 @pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    """The browser of this test process."""
+def _browser() -> Iterator[tuple[Browser, asyncio.AbstractEventLoop]]:
     path = os.environ.get("CHROMIUM") or program(("chromium", "chromium-browser", "google-chrome"), "chromium")
     with sync_playwright() as playwright:
         try:
@@ -56,8 +67,19 @@ def chromium() -> Iterator[Browser]:
         except Error as e:
             why = str(e).splitlines()[0]
             pytest.fail(f"{path} does not start ({why}); install it: apt-get install chromium", pytrace=False)
-        yield browser
+        loop = asyncio.get_running_loop()
+        asyncio._set_running_loop(None)
+        yield browser, loop
+        asyncio._set_running_loop(loop)
         browser.close()
+
+
+@pytest.fixture
+def chromium(_browser: tuple[Browser, asyncio.AbstractEventLoop]) -> Iterator[Browser]:
+    """The browser: one for each test process, in use by this test."""
+    browser, loop = _browser
+    with _running(loop):
+        yield browser
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The services that tests start work: what a fixture promises, seen once on its own."""
 
+import asyncio
 import smtplib
 import subprocess
 from email.message import EmailMessage
@@ -42,3 +43,7 @@ def test_a_token_is_made_in_a_store_of_its_own(softhsm: SoftHsm) -> None:
 def test_the_browser_speaks_the_language_that_it_is_asked_to(new_page: NewPage) -> None:
     assert new_page().evaluate("navigator.language") == "fr-FR"
     assert new_page("en-GB").evaluate("navigator.language") == "en-GB"
+
+
+def test_after_a_page_was_open_another_test_may_run_an_event_loop() -> None:
+    assert asyncio.run(asyncio.sleep(0, "done")) == "done"
