@@ -8,6 +8,7 @@ pytest_plugins = (
     "services.browser",
     "services.databases",
     "services.mail",
+    "services.office",
     "services.postgres",
     "services.softhsm",
 )

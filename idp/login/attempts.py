@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, insert, select, update
 
 from idp import clock
 from idp.audit import LoginRefused, record
-from idp.db import Database, Executor
+from idp.db import Database, Executor, orm
 from idp.errors import Blocked, Invalid, Refused, Stale, Throttled
 from idp.language import N_
 from idp.login import method as agreement
@@ -169,10 +169,14 @@ class Verifier:
             raise
         try:
             proof = method.verify(attempt)
+            # What the method wrote is settled before the counts: two open writers would wait for one another.
+            orm.commit()
         except Refused as e:
+            orm.rollback()
             self._refuse(taken, e, about)
             raise
         except BaseException:
+            orm.rollback()
             with self._database.begin() as c:
                 self._lockout.given_back(c, taken)
             raise
