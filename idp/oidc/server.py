@@ -106,6 +106,8 @@ class _Server(AuthorizationServer):  # type: ignore[misc]
         return Answer(status, body, headers)
 
     def handle_error_response(self, request: _Request, error: OAuth2Error) -> Answer:
+        if isinstance(error, InvalidClientError):  # one answer, whether the client exists or not
+            error.status_code, error.description = 401, "client authentication failed"
         cause = error.__cause__ if isinstance(error.__cause__, OAuthError) else None
         seen = cause or OAuthError(error.error, error.description or "", status=error.status_code)
         self._report(seen, request.client.id if request.client else request.form.get("client_id"))

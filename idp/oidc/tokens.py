@@ -225,6 +225,8 @@ class Tokens:
     def user_info(self, access_token: str) -> dict[str, Any]:
         """The UserInfo answer for an access token. Raises `OAuthError`."""
         bearer = self.bearer(access_token)
+        if "openid" not in bearer.scope:
+            raise OAuthError("insufficient_scope", "the access token lacks the scope openid", status=403)
         return claims.user_info(bearer.row, bearer.scope)
 
     def _read(self, statement: Any, values: dict[str, Any]) -> Any:
@@ -249,17 +251,18 @@ class Tokens:
         self, row: Any, scope: Sequence[str], client: Relying, now: int, *, nonce: str | None, expires: int
     ) -> "_Made":
         access = token()
-        body = claims.id_token(row, scope, issuer=self._issuer, now=now, lifetime=ID_TOKEN_SECONDS)
-        body["at_hash"] = _b64(hashlib.sha256(access.encode()).digest()[:16])
-        if nonce is not None:
-            body["nonce"] = nonce
         answer: dict[str, Any] = {
             "access_token": access,
             "token_type": "Bearer",
             "expires_in": self._life.access_seconds,
             "scope": " ".join(scope),
-            "id_token": sign_jwt(self._ring.signing(client.id_token_alg), body, "JWT"),
         }
+        if "openid" in scope:  # a refresh may ask for less
+            body = claims.id_token(row, scope, issuer=self._issuer, now=now, lifetime=ID_TOKEN_SECONDS)
+            body["at_hash"] = _b64(hashlib.sha256(access.encode()).digest()[:16])
+            if nonce is not None:
+                body["nonce"] = nonce
+            answer["id_token"] = sign_jwt(self._ring.signing(client.id_token_alg), body, "JWT")
         rows = [_row(access, row.id, "access", answer["scope"], now + self._life.access_seconds)]
         if "offline_access" in row.scope.split() and "refresh_token" in client.grants:
             answer["refresh_token"] = token()
