@@ -24,7 +24,7 @@ from idp.models import JournalEntry, JournalSeal
 from idp.sealing import Mac
 
 MAX_TEXT = 200
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _ENTRY = JournalEntry.__table__.c
 _SEAL = JournalSeal.__table__.c
 FIRST = "poterne journal"  # what the first entry is chained to

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import click
-from sqlalchemy.exc import OperationalError
 
 from idp import audit, migrate, serve
 from idp.app import create_app
-from idp.db import orm, unavailable
+from idp.db import OUTAGES, orm, unavailable
 from idp.directory import accounts, clients, entities
 from idp.errors import Invalid, Misconfigured, Refusal
 from idp.house import House
@@ -43,7 +42,7 @@ def main() -> NoReturn:
     except (Refusal, Misconfigured) as e:
         click.echo(f"idp: {_line(e)}", err=True)
         sys.exit(1)
-    except OperationalError as e:
+    except OUTAGES as e:
         click.echo(f"idp: {_line(unavailable(e))}", err=True)
         sys.exit(1)
     sys.exit(0)

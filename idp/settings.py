@@ -64,8 +64,10 @@ class Server(Section):
             raise ValueError("must be an https address without query or fragment")
         if parts.scheme == "http" and not is_loopback(parts.hostname):
             raise ValueError("an http issuer is refused unless its host is loopback; use https")
-        if value.endswith("/") or parts.path:
-            raise ValueError("must be a scheme and a host, without a path or a last slash")
+        if parts.path or parts.username is not None or not (parts.port is None or parts.port > 0):
+            raise ValueError("must be a scheme, a host and perhaps a port, without user, path or a last slash")
+        if value != value.lower():
+            raise ValueError("must be in lower case: browsers send it so")
         return value
 
     @field_validator("trusted_proxies")

@@ -7,7 +7,7 @@ import tomllib
 from importlib.resources import files
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from idp.errors import Misconfigured
 
@@ -47,6 +47,12 @@ class PasswordRules(BaseModel):
     punctuation: str | None = Field(None, description="the signs that count as punctuation; none: every sign")
     reuse_days: int = Field(0, ge=0)
     block_list: bool = True
+
+    @model_validator(mode="after")
+    def _lengths(self) -> "PasswordRules":
+        if self.min_length > self.max_length:
+            raise ValueError("min_length exceeds max_length")
+        return self
 
 
 class ActivationRules(BaseModel):

@@ -10,11 +10,10 @@ from collections.abc import Iterable
 from typing import Any, NoReturn, cast
 
 from flask import Blueprint, Flask, Response, current_app, g, render_template, request
-from sqlalchemy.exc import OperationalError
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from idp.audit import RequestRefused, record
-from idp.db import orm, unavailable
+from idp.db import OUTAGES, orm, unavailable
 from idp.errors import (
     Conflict,
     Forbidden,
@@ -322,7 +321,7 @@ _HTTP = {
 def refuse(error: Exception) -> Response:
     """The one table from what was raised to what is answered."""
     orm.rollback()
-    if isinstance(error, OperationalError):
+    if isinstance(error, OUTAGES):
         error = unavailable(error)
     if isinstance(error, Throttled):
         return too_many(error)
