@@ -14,7 +14,7 @@ from idp.audit import AccountActivated, AccountAdded, record
 from idp.db import Executor
 from idp.directory.identifiers import clean_name, fold_email, fold_identifier, fold_username
 from idp.errors import Conflict, Invalid, NotFound
-from idp.models import STAFF, Account, Grant, Session
+from idp.models import STAFF, Account, Attempt, Grant, Session
 
 Orm = OrmSession | scoped_session[OrmSession]
 
@@ -105,7 +105,9 @@ def listed(on: Orm) -> Sequence[Account]:
 
 
 def end_everything(on: Orm, account_id: str) -> None:
-    """End every session, grant and unredeemed code of an account: after a reset, after disabling."""
+    """End every session, grant, unredeemed code and sign-in under way of an account: after a reset, after disabling."""
     now = clock.now()
+    begun = (Attempt.account_id == account_id) & Attempt.finished_at.is_(None)
+    on.execute(update(Attempt).where(begun).values(finished_at=now))
     on.execute(update(Session).where(Session.account_id == account_id, Session.ended_at.is_(None)).values(ended_at=now))
     on.execute(update(Grant).where(Grant.account_id == account_id, Grant.revoked_at.is_(None)).values(revoked_at=now))

@@ -154,6 +154,9 @@ def next_step(pending: Pending, *, cancelled: bool = False, refused: bool = Fals
     """Ask the flow what comes next for an attempt in this browser."""
     live = session()
     completed = pending.session_id is not None and live is not None and live.id == pending.session_id
+    if pending.session_id is not None and not completed:
+        # The proofs have been spent on a session that is over: they must not bring it back after a sign-out or reset.
+        raise Stale("session_over")
     return flow.next_step(
         Situation(
             demand=_demand(pending, live),

@@ -123,11 +123,12 @@ class Office:
         return found
 
     def link(self, recipient: str) -> str:
-        """The path of the link in the newest letter to somebody."""
-        body = self.letters(recipient)[-1].get_body(("plain",))
-        assert body is not None
-        line = next(line for line in body.get_content().splitlines() if line.startswith(self.issuer))
-        return urlsplit(line.strip()).path
+        """The path of the one-time link in the newest letter to somebody that has one."""
+        for letter in reversed(self.letters(recipient)):
+            path = urlsplit(next(line for line in words(letter).splitlines() if line.startswith(self.issuer))).path
+            if path.count("/") > 1:
+                return path.strip()
+        raise AssertionError(f"no link for {recipient}")
 
     # Portals ------------------------------------------------------------------------------------------------------
 
@@ -184,6 +185,13 @@ def answered(response: TestResponse) -> dict[str, Any]:
     value = response.get_json()
     assert isinstance(value, dict), response.get_data(as_text=True)
     return value
+
+
+def words(letter: EmailMessage, kind: str = "plain") -> str:
+    """What a letter says, as plain text or as HTML."""
+    body = letter.get_body((kind,))
+    assert isinstance(body, EmailMessage)
+    return str(body.get_content())
 
 
 def basic(client: str, secret: str) -> str:
