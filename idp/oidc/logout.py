@@ -30,7 +30,7 @@ class LogoutRequest:
 
 def judge(values: Mapping[str, str], ring: Ring, clients: Clients, issuer: str) -> LogoutRequest:
     """Judge a request. An expired hint still names its client and session; a bad one counts as none. Never raises."""
-    hint = _hint(values.get("id_token_hint"), ring, issuer)
+    hint = genuine(values.get("id_token_hint"), ring, issuer)
     client_id = hint.get("aud") if hint else values.get("client_id")
     if hint and values.get("client_id", client_id) != client_id:
         return LogoutRequest()
@@ -40,7 +40,8 @@ def judge(values: Mapping[str, str], ring: Ring, clients: Clients, issuer: str) 
     return LogoutRequest(client, hint.get("sid"), _return_to(values, client))
 
 
-def _hint(text: str | None, ring: Ring, issuer: str) -> dict[str, Any] | None:
+def genuine(text: str | None, ring: Ring, issuer: str) -> dict[str, Any] | None:
+    """The claims of an ID token of ours that came back as a hint, expired or not; None for anything else."""
     if not text:
         return None
     try:

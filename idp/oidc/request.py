@@ -43,6 +43,7 @@ class AuthorizationRequest:
     acr_values: str | None = None
     ui_locales: str | None = None
     login_hint: str | None = None
+    subject: str | None = None  # whom a genuine id_token_hint names: nobody else is answered for
 
     def dump(self) -> dict[str, Any]:
         """The request for JSON."""
@@ -165,14 +166,22 @@ def _max_age(text: str | None) -> int | None:
 
 
 def demand(
-    request: AuthorizationRequest, client: Relying, levels: Levels, *, auth_time: int | None, now: int, consented: bool
+    request: AuthorizationRequest,
+    client: Relying,
+    levels: Levels,
+    *,
+    account_id: str | None,
+    auth_time: int | None,
+    now: int,
+    consented: bool,
 ) -> Demand:
-    """What a request asks of the sign-in, given when the person last proved who she is (None: never).
+    """What a request asks of the sign-in, given who is signed in, and when she last proved who she is (None: nobody).
 
     `consented`: this account has allowed this client these scopes before.
     """
     too_old = request.max_age is not None and auth_time is not None and now - auth_time > request.max_age
-    again = bool({"login", "select_account"} & set(request.prompt)) or too_old or request.max_age == 0
+    other = request.subject is not None and account_id not in (None, request.subject)
+    again = bool({"login", "select_account"} & set(request.prompt)) or too_old or request.max_age == 0 or other
     return Demand(
         level=levels.demanded(request.acr_values, client.min_acr),
         again=again,

@@ -233,7 +233,9 @@ def _issue(on: Executor, pending: Pending, live: Live) -> str:
 
 
 def issue(on: Executor, asked: AuthorizationRequest, live: Live) -> str:
-    """The address of the portal with a code in it."""
+    """The address of the portal with a code in it, or with an error when somebody else was to be answered for."""
+    if asked.subject not in (None, live.account_id):
+        return answer(asked.redirect_uri, house().settings.server.issuer, asked.state, error="login_required")
     code = house().tokens.issue_code(
         on,
         asked,
@@ -284,6 +286,7 @@ def _demand(pending: Pending, live: Live | None) -> Demand:
         asked,
         client,
         house().levels,
+        account_id=live.account_id if live else None,
         auth_time=live.auth_time if live else None,
         now=clock.now(),
         consented=live is not None and consented(live.account_id, client, asked.scope),

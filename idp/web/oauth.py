@@ -1,5 +1,6 @@
 """The protocol's endpoints: authorize, token, UserInfo, end of session, metadata and key set."""
 
+from dataclasses import replace
 from urllib.parse import urlencode
 
 import orjson
@@ -36,11 +37,15 @@ def authorize() -> Response:
         return go(answer(e.redirect_uri, issuer, e.state, error=e.error.code, error_description=e.error.description))
     client = house().clients.get(asked.client_id)
     assert client is not None
+    hint = rp_logout.genuine(request.args.get("id_token_hint"), house().ring, issuer)
+    if hint:
+        asked = replace(asked, subject=hint["sub"])
     live = session()
     wanted = demand(
         asked,
         client,
         house().levels,
+        account_id=live.account_id if live else None,
         auth_time=live.auth_time if live else None,
         now=clock.now(),
         consented=live is not None and consented(live.account_id, client, asked.scope),
