@@ -41,12 +41,13 @@ def fold_email(address: str) -> str:
 def fold_identifier(typed: str) -> str:
     """The key of whatever was typed at sign-in: an e-mail address or a user name. Never raises.
 
-    What can be neither gets a key of its own, so that guesses at it are counted and answered like any other.
+    What can be neither gets a key of its own, so that guesses at it are counted and answered like any other. It holds no
+    NUL, which PostgreSQL cannot be asked for.
     """
     try:
         return fold_email(typed)
     except Invalid:
-        return unicodedata.normalize("NFC", typed[:MAX_EMAIL]).lower()
+        return unicodedata.normalize("NFC", typed[:MAX_EMAIL]).lower().replace("\0", "\ufffd")
 
 
 def fold_username(name: str) -> str:

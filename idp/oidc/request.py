@@ -105,6 +105,8 @@ class RedirectError(Exception):
 def _judge(values: dict[str, str], client: Relying, redirect_uri: str, state: str | None) -> AuthorizationRequest:
     if any(len(value) > MAX_VALUE for value in values.values()):
         raise OAuthError("invalid_request", "a parameter is too long")
+    if any("\0" in value for value in values.values()):
+        raise OAuthError("invalid_request", "a parameter contains NUL")
     for name in ("request", "request_uri"):
         if name in values:
             raise OAuthError(f"{name}_not_supported", f"{name} is not supported")

@@ -20,7 +20,7 @@ import pytest
 from flask import Flask
 from joserfc import jwt
 from joserfc.jwk import KeySet
-from sqlalchemy import select, text, update
+from sqlalchemy import event, select, text, update
 from sqlalchemy.orm import Session, scoped_session
 from werkzeug.test import TestResponse
 
@@ -97,6 +97,15 @@ class Office:
         """Change the database behind the provider's back."""
         with self.house.database.begin() as c:
             c.execute(text(statement), values)
+
+    def writable(self, yes: bool) -> None:
+        """Make every later connection to the database read-only, or no longer."""
+        engine = self.house.database.engine
+        if yes:
+            event.remove(engine, "connect", _read_only)
+        else:
+            event.listen(engine, "connect", _read_only)
+        engine.dispose()
 
     def disable(self, name: str) -> None:
         """What staff does: no sign-in, sessions and tokens die."""
@@ -178,6 +187,14 @@ class Office:
         with self.app.app_context():
             orm.remove()
             db.engine.dispose()
+
+
+def _read_only(connection: Any, _: Any) -> None:
+    sqlite = type(connection).__module__.startswith("pysqlite3")
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA query_only = ON" if sqlite else "SET default_transaction_read_only = on")
+    cursor.close()
+    connection.commit()
 
 
 def answered(response: TestResponse) -> dict[str, Any]:
