@@ -8,6 +8,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -94,6 +95,7 @@ def stop(office: Office) -> None:
         if not _ends(office, "demo", 2 * STOP_SECONDS):
             raise Failed(f"process {pid} does not end")
     orphans = end_children(office)
+    (office.folder / "demo.json").unlink(missing_ok=True)  # after an end without warning it is still there
     say("stopped" if pid is not None or orphans else "nothing is running")
 
 
@@ -101,6 +103,7 @@ def reset(office: Office) -> None:
     """Stop the office, and empty its folder."""
     stop(office)
     office.empty()
+    shutil.rmtree(office.folder / "run", ignore_errors=True)
     say(f"{office.folder} is empty")
 
 

@@ -87,7 +87,9 @@ def create_app(folder: Path) -> Flask:
 
     @app.after_request
     def headers(response: Response) -> Response:
-        own = "default-src 'none'; style-src 'self'; img-src data:; frame-src 'self'; base-uri 'none'; form-action 'none'"
+        own = (
+            "default-src 'none'; style-src 'self'; img-src data:; frame-src 'self'; base-uri 'none'; form-action 'none'"
+        )
         response.headers.setdefault("Content-Security-Policy", own)
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Referrer-Policy"] = "no-referrer"
