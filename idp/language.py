@@ -19,7 +19,7 @@ LANGUAGES = ("fr", "en")
 DEFAULT = "fr"
 _PARIS = get_timezone("Europe/Paris")
 _MOMENTS = {
-    "fr": "EEEE d MMMM y 'à' HH 'h' mm '(heure de Paris)'",
+    "fr": "EEEE d MMMM y 'à' HH'\u00a0h\u00a0'mm '(heure de Paris)'",
     "en": "EEEE d MMMM y 'at' HH:mm '(Paris time)'",
 }
 
