@@ -1,6 +1,5 @@
 """`idp serve`: everything that has to be right before the door opens, then granian's processes."""
 
-import logging
 from typing import Any
 
 from granian import Granian
@@ -52,7 +51,6 @@ def run(settings: Settings) -> None:
     tls: dict[str, Any] = {}
     if settings.server.tls_certificate:
         tls = {"ssl_cert": settings.server.tls_certificate, "ssl_key": settings.server.tls_key}
-    logging.getLogger("_granian").setLevel(logging.WARNING)
     Granian(
         "idp.app:serving",
         factory=True,
@@ -67,7 +65,7 @@ def run(settings: Settings) -> None:
         respawn_failed_workers=True,
         respawn_interval=0.5,
         workers_kill_timeout=STOP_SECONDS,
-        log_level=LogLevels.warning,
+        log_level=LogLevels.error,  # its warnings are advice about thread counts
         log_access=False,
         **tls,
     ).serve()
