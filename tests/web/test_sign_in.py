@@ -5,7 +5,7 @@ import hashlib
 
 import pytest
 from services.office import ISSUER, Office, Opens, answered
-from services.visitor import PASSWORD
+from services.visitor import PASSWORD, Browser
 
 from idp import clock
 
@@ -277,7 +277,7 @@ def test_levels_carry_the_names_of_the_installation(opened: Opens) -> None:
     assert office.claims(office.tokens(acr_values="eidas1")["id_token"])["acr"] == "eidas1"
 
 
-def signed_in(office: Office):  # type: ignore[no-untyped-def]
+def signed_in(office: Office) -> Browser:
     browser = office.browser()
     assert browser.sign_in().answer["code"]
     return browser
