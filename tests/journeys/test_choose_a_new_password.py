@@ -43,6 +43,7 @@ def test_five_wrong_passwords_block_and_the_mailed_link_opens_again(
         expect(page.locator("#form-error")).not_to_contain_text("bloqué")
     sign_in(page, camille, WRONG)
     expect(page.locator("#form-error .banner-title")).to_have_text(BLOCKED["fr-FR"])
+    expect(page.locator("#email")).to_have_value("")  # the form below is for another account
     picture(page, "sign-in-blocked")
     sign_in(page, camille)
     expect(page.locator("#form-error .banner-title")).to_have_text(BLOCKED["fr-FR"])

@@ -22,7 +22,7 @@ def assert_open_to_all(page: Page) -> None:
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         found = Axe().run(page, options=OPTIONS)
         assert not found.violations_count, f"{page.url} in {scheme}: {found.generate_report()}"
-    page.emulate_media(color_scheme=None, reduced_motion=None)
+    page.emulate_media(color_scheme="null", reduced_motion="null")
     assert page.locator("h1").count() == 1
     assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
 
