@@ -221,7 +221,7 @@ def _complete(pending: Pending) -> Response:
             ),
         )
     g.live = sessions.find(secret)
-    if "language" in g and request.cookies.get("language") is None:
+    if "language" in g and request.cookies.get(pages.cookie_name("language")) is None:
         del g.language
     response = take(pending, next_step(pending))
     set_cookie(response, "session", secret)

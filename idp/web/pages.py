@@ -85,7 +85,7 @@ def language() -> str:
     if "language" not in g:
         live = session()
         g.language = choose(
-            request.cookies.get("language"),
+            request.cookies.get(cookie_name("language")),
             g.get("ui_locales"),
             live.locale if live else None,
             lambda: request.accept_languages.best_match(LANGUAGES),
@@ -140,7 +140,7 @@ def cookie_name(name: str) -> str:
 def set_cookie(response: Response, name: str, value: str, seconds: int | None = None) -> None:
     """Set one of our cookies: whole site, no scripts, not sent along from other sites' forms."""
     response.set_cookie(
-        cookie_name(name) if name != "language" else name,
+        cookie_name(name),
         value,
         max_age=seconds,
         path="/",
@@ -243,7 +243,8 @@ def _finish(response: Response) -> Response:
         headers["Cache-Control"] = "no-store"
     if house().settings.server.secure:
         headers.extend([TRANSPORT])
-    if g.get("new_browser"):
+    # Other sites' forms come without our cookies: their answer must not take the pending sign-in away.
+    if g.get("new_browser") and request.method == "GET":
         set_cookie(response, "browser", g.browser, BROWSER_DAYS * 86400)
     return response
 
