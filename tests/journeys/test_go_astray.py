@@ -43,14 +43,30 @@ def test_going_back_after_the_sign_in_leads_on(new_page: NewPage, portal: Portal
     expect(page.locator("h1")).to_have_text(f"Bonjour {camille.name}")
 
 
-def test_pressing_twice_signs_in_once(new_page: NewPage, portal: Portal, provider: Provider, camille: Person) -> None:
+def test_pressing_twice_signs_in_and_allows_once(
+    new_page: NewPage, partner: Portal, provider: Provider, camille: Person
+) -> None:
     page = new_page()
-    page.goto(portal.sign_in)
+    page.goto(partner.sign_in)
     page.locator("#email").fill(camille.email)
     page.locator("#password").fill(PASSWORD)
     page.locator("#login-submit").dblclick()
+    page.locator("#consent-allow").dblclick()
     expect(page.locator("#who")).to_have_text(camille.name)
-    assert [event for event, _ in provider.journal(camille)].count("login.succeeded") == 1
+    events = [event for event, _ in provider.journal(camille)]
+    assert [events.count(name) for name in ("login.succeeded", "consent.given", "code.issued")] == [1, 1, 1]
+
+
+def test_pressing_twice_costs_one_attempt(
+    new_page: NewPage, portal: Portal, provider: Provider, camille: Person
+) -> None:
+    page = new_page()
+    page.goto(portal.sign_in)
+    page.locator("#email").fill(camille.email)
+    page.locator("#password").fill("Wrong=Horse8")
+    page.locator("#login-submit").dblclick()
+    expect(page.locator("#form-error")).to_be_visible()
+    assert [cause for _, cause in provider.journal(camille)].count("wrong_password") == 1
 
 
 def test_two_windows_on_the_way_to_two_portals_both_arrive(

@@ -201,7 +201,9 @@ def running(folder: Path, database_url: str | None = None, *, address_failures: 
     Every person of a test run sits at the same network address, so wrong answers from one are not limited (0).
     """
     provider = Provider(folder, free_port(), free_port())
-    (folder / "idp.toml").write_text(_settings(provider, database_url or f"sqlite:///{folder / 'idp.db'}", address_failures))
+    (folder / "idp.toml").write_text(
+        _settings(provider, database_url or f"sqlite:///{folder / 'idp.db'}", address_failures)
+    )
     load_master(folder / "master.key", create=True)
     if database_url:
         migrate.upgrade(provider.house.database, provider.house.owners)

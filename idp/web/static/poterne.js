@@ -1,5 +1,6 @@
 // Small comforts for pages that already work without them.
-// Owns: the eye beside a password, focus on the error message, ticking of password rules while typing.
+// Owns: the eye beside a password, focus on the error message, ticking of password rules while typing, and one answer
+// for two presses.
 "use strict";
 
 /** Shows or hides one password and names the eye after what it will do next. */
@@ -33,6 +34,16 @@ for (const list of document.querySelectorAll("[data-rules-for]")) {
       // While typing nothing is wrong yet: a rule is met or still open, only the server says no.
       markRule(rule, new RegExp(rule.dataset.pattern, "u").test(input.value) || null);
     }
+  });
+}
+
+// A second press while the answer is on its way would reach a step that is over by then.
+const AGAIN_MS = 2000;
+for (const form of document.forms) {
+  let sent = -AGAIN_MS;
+  form.addEventListener("submit", (event) => {
+    if (event.timeStamp - sent < AGAIN_MS) event.preventDefault();
+    else sent = event.timeStamp;
   });
 }
 
