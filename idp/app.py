@@ -9,7 +9,7 @@ from flask import Flask
 from flask.sessions import SessionInterface
 
 from idp import migrate
-from idp.audit import Journal
+from idp.audit import Journal, plain
 from idp.db import Database, Executor, db, listen, options, orm, prepare
 from idp.directory import accounts
 from idp.directory.clients import Clients
@@ -184,4 +184,4 @@ def _find(email: str) -> str | None:
 
 def _report(error: OAuthError, client_id: str | None) -> None:
     """Refused token requests go to the log: a client that is wrong all day must not fill the journal."""
-    log.info("token request of client %s refused: %s (%s)", client_id, error.cause, error.code)
+    log.info("token request of client %s refused: %s (%s)", plain(client_id), error.cause, error.code)

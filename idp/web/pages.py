@@ -12,7 +12,7 @@ from typing import Any, NoReturn, cast
 from flask import Blueprint, Flask, Response, current_app, g, render_template, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from idp.audit import RequestRefused, record
+from idp.audit import RequestRefused, plain, record
 from idp.db import OUTAGES, orm, unavailable
 from idp.errors import (
     Conflict,
@@ -320,6 +320,14 @@ _HTTP = {
 
 
 def refuse(error: Exception) -> Response:
+    """What is answered to what was raised."""
+    try:
+        return _answer(error)
+    except (Unavailable, *OUTAGES) as e:  # the refusal could not be journaled, or who is signed in could not be read
+        return _answer(e)
+
+
+def _answer(error: Exception) -> Response:
     """The one table from what was raised to what is answered."""
     orm.rollback()
     if isinstance(error, OUTAGES):
@@ -339,7 +347,7 @@ def refuse(error: Exception) -> Response:
             response.headers["Allow"] = ", ".join(error.valid_methods)
         return response
     number = reference()
-    log.error("unexpected, reference %s: %s %s", number, request.method, request.path, exc_info=error)
+    log.error("unexpected, reference %s: %s %s", number, request.method, plain(request.path), exc_info=error)
     return _error_page(_BUG, number)
 
 

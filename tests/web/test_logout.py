@@ -162,8 +162,8 @@ def test_the_question_keeps_the_portals_wish_and_a_changed_one_is_judged_anew(of
     assert again.submit(page, "logout-confirm").outside == f"{BYE}?state=s"
 
 
-def test_the_issuer_of_a_hint_counts(office: Office, opened: object) -> None:
-    browser, hint = signed_in(office)
+def test_the_issuer_of_a_hint_counts(office: Office) -> None:
+    _, hint = signed_in(office)
     other = office.again(server={"issuer": "https://other.example"})
     visitor = other.browser()
     assert office.claims(hint)["iss"] == ISSUER
