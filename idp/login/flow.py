@@ -118,7 +118,9 @@ def _helps(s: Situation, m: Offer) -> bool:
     reached = assurance.reachable(m.strength, have)
     if reached >= s.demand.level:
         return reached > assurance.level(have) or not have
-    # Not enough by itself: it helps when another method can add what is missing.
+    # Not enough by itself: it helps when it brings a new kind of factor and another method can add what is missing.
+    if m.strength.kinds <= {kind for p in have for kind in p.kinds}:
+        return False
     others = [o.strength for o in s.methods if o.name != m.name and (not have or o.readiness is Readiness.ENROLLED)]
     return any(
         assurance.level((*have, _as_proof(m.strength), _as_proof(o))) >= s.demand.level
