@@ -1,0 +1,73 @@
+"""Every installed login method keeps the contract, on both databases. A new one joins by a case in `CASES`."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+from idp_smartcard import Smartcard, cards
+from services.authority import NOW, CardAuthority, token
+from services.office import ISSUER, Opens
+
+from idp import clock
+from idp.db import orm
+from idp.login import registry
+from idp.login.method import Page, Resets
+from idp.testing import CHECKS, Bench, Case
+from idp.trust import anchors
+
+AUTHORITY = CardAuthority()
+CERTIFICATE = AUTHORITY.issue()
+
+
+class PasswordCase:
+    """A password typed into a form."""
+
+    fields: tuple[str, ...] = ("password",)
+
+    def enrol(self, method: Any, account_id: str) -> None:
+        assert isinstance(method, Resets)
+        method.replace(account_id, "Coffre;Ancre42")
+
+    def answer(self, method: Any, account_id: str, page: Page) -> Mapping[str, str]:
+        return {"password": "Coffre;Ancre42"}
+
+
+class SmartcardCase:
+    """A Web eID token over an enrolled certificate."""
+
+    fields: tuple[str, ...] = ("token",)
+
+    def enrol(self, method: Any, account_id: str) -> None:
+        assert isinstance(method, Smartcard)
+        anchors.add(orm, AUTHORITY.der, "cards", crl=AUTHORITY.crl())
+        orm.commit()  # the house reads its anchors on a connection of its own
+        cards.enrol(method._desk, account_id, CERTIFICATE, "test")
+
+    def answer(self, method: Any, account_id: str, page: Page) -> Mapping[str, str]:
+        return {"token": token(CERTIFICATE, page.values["nonce"], ISSUER)}
+
+
+CASES: dict[str, Case] = {"password": PasswordCase(), "smartcard": SmartcardCase()}
+
+
+def test_every_installed_method_has_a_case() -> None:
+    assert sorted(registry.installed()) == sorted(CASES)
+
+
+@pytest.fixture(params=CASES)
+def bench(request: pytest.FixtureRequest, opened: Opens) -> Iterator[Bench]:
+    """The method in a whole office: dave has its means, nina has not."""
+    office = opened(login={"methods": list(CASES)})
+    method, case = office.house.methods[request.param], CASES[request.param]
+    owner, stranger = office.id_of("dave"), office.id_of("nina")
+    with clock.fixed(NOW):
+        with office.inside():
+            case.enrol(method, owner)
+        with office.app.app_context():
+            yield Bench(method, case, office.house.database, orm, office.house.languages, owner, stranger)
+            orm.remove()
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_the_method_keeps_the_contract(bench: Bench, check: Callable[[Bench], None]) -> None:
+    check(bench)
