@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 
 import pytest
+from playwright.sync_api import expect
 from services import portal as portals
 from services.portal import Portal
 from services.provider import Person, Provider, postgres_provider, provider
 from services.signer import Cards, RunSigner, Signer, cards, run_signer
 
 __all__ = ["cards", "postgres_provider", "provider", "run_signer"]
+
+expect.set_options(timeout=15_000)  # other work may share the machine
 
 
 @pytest.fixture(scope="session")

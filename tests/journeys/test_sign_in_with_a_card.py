@@ -89,6 +89,25 @@ def test_somebody_with_a_card_may_still_use_the_password(
     expect(other.locator("#acr")).to_have_attribute("data-acr", "loa1")
 
 
+def test_a_card_still_opens_an_account_whose_password_is_blocked(
+    new_page: NewPage, portal: Portal, provider: Provider, camille: Person, cards: Cards, signer: Signer
+) -> None:
+    provider.enrol(camille, cards.file("spare"))
+    signer.person("spare")
+    page = new_page()
+    page.goto(portal.sign_in)
+    for _ in range(5):
+        sign_in(page, camille, "Wrong=Horse8")
+    expect(page.locator("#form-error .banner-title")).to_contain_text("bloqué")
+    page.locator(".chooser a[href$='/smartcard']").click()
+    page.locator("#card-start").click()
+    expect(page.locator("#who")).to_have_text(camille.name)
+    other = new_page()
+    other.goto(portal.sign_in)
+    sign_in(other, camille)
+    expect(other.locator("#form-error .banner-title")).to_contain_text("bloqué")
+
+
 def test_the_page_shows_what_is_happening_and_can_be_left(
     new_page: NewPage, portal: Portal, alice: Person, provider: Provider, signer: Signer
 ) -> None:

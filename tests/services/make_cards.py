@@ -13,19 +13,23 @@ from idp.trust import dev
 from idp.trust.dev import Kind
 
 CARDS = {
-    "alice": Kind(),
-    "other": Kind(),
-    "stranger": Kind(),
-    "revoked": Kind(revoked=True),
-    "expired": Kind(expired=True),
-    "signature": Kind(signature_only=True),
+    "alice": ("ES256", Kind()),
+    "other": ("RS256", Kind()),
+    "spare": ("ES256", Kind()),
+    "stranger": ("ES256", Kind()),
+    "revoked": ("ES256", Kind(revoked=True)),
+    "expired": ("ES256", Kind(expired=True)),
+    "signature": ("ES256", Kind(signature_only=True)),
 }
 
 
 def main(folder: Path, pin: str) -> None:
     """Make everything."""
     dev.authority(folder)
-    made = {name: dev.card(folder, name, pin, f"{name.title()} Martin", kind=kind) for name, kind in CARDS.items()}
+    made = {
+        name: dev.card(folder, name, pin, f"{name.title()} Martin", algorithm, kind)
+        for name, (algorithm, kind) in CARDS.items()
+    }
     (folder / "cards.json").write_text(json.dumps({name: card["sha256"] for name, card in made.items()}))
 
 

@@ -184,7 +184,7 @@ class Provider:
 
     def log(self) -> str:
         """What the process said, its end."""
-        return (self.folder / "serve.log").read_text("utf-8", "replace")[-4000:]
+        return (self.folder / "serve.log").read_text("utf-8", "replace")[-10_000:]
 
 
 def text(letter: EmailMessage) -> str:
@@ -271,6 +271,10 @@ def provider(tmp_path_factory: pytest.TempPathFactory, cards: Cards) -> Iterator
     with running(tmp_path_factory.mktemp("provider")) as started:
         started.trust(cards)
         yield started
+        assert "Traceback" not in (log := started.log()), log
+        started.house.journal.seal()
+        verdict = started.house.journal.verify()
+        assert verdict.ok, verdict
 
 
 @pytest.fixture(scope="session")
