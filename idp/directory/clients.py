@@ -69,8 +69,8 @@ class Clients:
         self._number, self._looked = -1, float("-inf")
 
     def get(self, client_id: str) -> Relying | None:
-        """The client of that id, or None."""
-        if time.monotonic() - self._looked > FRESH_SECONDS:
+        """The client of that id, or None. One that is not known is looked for anew: it may have been added just now."""
+        if client_id not in self._known or time.monotonic() - self._looked > FRESH_SECONDS:
             self._refresh()
         return self._known.get(client_id)
 

@@ -1,4 +1,4 @@
-"""Every sentence that a person may read has its French."""
+"""Every sentence that the plugin may say has its French in the plugin."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,6 @@ import idp_smartcard
 from idp_smartcard import cards, challenges
 
 from idp.language import Languages
-from idp.trust import chain, profile, revocation
 
 PACKAGE = Path(idp_smartcard.__file__).parent
 SENTENCES = (
@@ -15,11 +14,6 @@ SENTENCES = (
     challenges.TOO_LATE,
     cards.NOT_REGISTERED,
     cards.IS_BLOCKED,
-    profile.EXPIRED,
-    profile.NOT_FOR_LOGIN,
-    revocation.REVOKED,
-    chain.UNKNOWN,
-    revocation.UNCHECKED,
 )
 
 
