@@ -1,9 +1,11 @@
 """A lost password: the letter, its link, and everything that ends when the password changes."""
 
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from services.mail import Mailbox
 from services.office import MASTER, SECRETS, Office, Opens, answered, words
 from services.visitor import PASSWORD, VERIFIER, Browser, Page
 
@@ -289,3 +291,20 @@ def test_an_account_that_waits_for_activation_cannot_be_entered_by_a_reset(offic
     assert page.status == 200
     assert office.browser().sign_in("nina@e1.example", NEW).answer["code"]
     assert office.browser().get(path).status_code == 400
+
+
+def test_a_mail_server_that_is_down_shows_to_nobody_and_the_letter_leaves_when_it_is_back(
+    opened: Opens, smtp: Mailbox
+) -> None:
+    office = opened(mail={"url": smtp.url})
+    smtp.answer = "451 later"
+    start = time.monotonic()
+    pages = [ask(office, name) for name in (ALICE, "ghost@e1.example")]
+    assert time.monotonic() - start < 2
+    assert plain(pages[0]) == plain(pages[1])
+    with clock.fixed(clock.now()) as advance:
+        assert office.house.outbox.deliver_due(office.house.database) == 0
+        smtp.answer = "250 OK"
+        advance(60)
+        assert office.house.outbox.deliver_due(office.house.database) == 1
+    assert [letter["To"] for letter in smtp.wait(1)] == [ALICE]
