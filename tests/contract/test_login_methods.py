@@ -1,7 +1,8 @@
 """Every installed login method keeps the contract, on both databases. A new one joins by a case in `CASES`."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 from idp_smartcard import Smartcard, cards
@@ -11,8 +12,8 @@ from services.office import ISSUER, Opens
 from idp import clock
 from idp.db import orm
 from idp.login import registry
-from idp.login.method import Page, Resets
-from idp.testing import CHECKS, Bench, Case
+from idp.login.method import Attempt, LoginMethod, Page, Proof, Resets
+from idp.testing import CHECKS, Bench, Case, refuses_everything_else
 from idp.trust import anchors
 
 AUTHORITY = CardAuthority()
@@ -71,3 +72,26 @@ def bench(request: pytest.FixtureRequest, opened: Opens) -> Iterator[Bench]:
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_the_method_keeps_the_contract(bench: Bench, check: Callable[[Bench], None]) -> None:
     check(bench)
+
+
+class Broken:
+    """A method like another, but for what `verify` does."""
+
+    def __init__(self, inner: LoginMethod, verify: Callable[[Attempt], Proof]) -> None:
+        self._inner, self.verify = inner, verify
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+
+def test_the_contract_catches_a_careless_method(bench: Bench) -> None:
+    def careless(_: Attempt) -> Proof:
+        return Proof(bench.owner)
+
+    def torn(attempt: Attempt) -> Proof:
+        raise KeyError(attempt.form["no such field"])
+
+    for verify in (careless, torn):
+        broken = replace(bench, method=cast(LoginMethod, Broken(bench.method, verify)))
+        with pytest.raises(AssertionError, match=r"accepted for|instead of Refused"):
+            refuses_everything_else(broken)
