@@ -38,6 +38,7 @@ from idp.web import pages
 from idp.web.home import home, static_files
 from idp.web.login import login
 from idp.web.oauth import oauth
+from idp.web.refusals import refuse
 from idp.web.registration import registration
 from idp.web.static_files import StaticFiles
 
@@ -68,6 +69,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         app.jinja_loader.searchpath.append(str(registry.folder(cls, "templates")))  # type: ignore[union-attr]
     files = StaticFiles((prefix, folder) for prefix, folder in folders if folder.is_dir())
     pages.init(app, house, files)
+    app.register_error_handler(Exception, refuse)
     for blueprint in (home, login, oauth, registration, static_files(files)):
         app.register_blueprint(blueprint)
     return app

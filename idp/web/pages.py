@@ -1,39 +1,23 @@
-"""What every page and endpoint share: drawing, refusals in one table, CSRF, headers, cookies, language, the transaction.
+"""What every page and endpoint share: drawing, CSRF, headers, cookies, language, the transaction.
 
 State-changing requests come by POST as a form, from our own origin, with a token bound to the browser's cookie. The one
 transaction of a page is `orm`: committed when the view returns, rolled back when it raises.
 """
 
-import logging
 import secrets
 from collections.abc import Iterable
 from typing import Any, NoReturn, cast
 
 from flask import Blueprint, Flask, Response, current_app, g, render_template, request
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from idp.audit import RequestRefused, plain, record
-from idp.db import OUTAGES, orm, unavailable
-from idp.errors import (
-    Conflict,
-    Forbidden,
-    Invalid,
-    NotFound,
-    Refusal,
-    Refused,
-    Stale,
-    Throttled,
-    Unavailable,
-)
+from idp.db import orm
+from idp.errors import NotFound, Stale
 from idp.house import House
-from idp.language import LANGUAGES, N_, Translator, choose
+from idp.language import LANGUAGES, Translator, choose
 from idp.login.sessions import Live
-from idp.oidc.errors import Unredirectable
 from idp.sealing import token
 from idp.web.addresses import client_address
 from idp.web.static_files import StaticFiles
-
-log = logging.getLogger("idp.web")
 
 MAX_BODY = 64 * 1024
 BROWSER_DAYS, LANGUAGE_DAYS = 1, 365
@@ -68,7 +52,6 @@ def init(app: Flask, the_house: House, static: StaticFiles) -> None:
     app.before_request(_check_host)
     app.after_request(_finish)
     app.register_blueprint(pages)
-    app.register_error_handler(Exception, refuse)
     app.jinja_env.globals.update(static_url=static.url, office=the_house.settings.office)
 
 
@@ -257,147 +240,6 @@ def _close(_: BaseException | None) -> None:
 def commit() -> None:
     """The end of a page's transaction."""
     orm.commit()
-
-
-# Refusals ---------------------------------------------------------------------------------------------------------
-
-# Heading, sentence, advice, status: what each kind of refusal says to a person.
-_TEXTS: dict[type[Exception], tuple[str, str, str, int]] = {
-    Stale: (
-        N_("This page is no longer valid"),
-        N_("The link or form is too old, was used already, or was opened in another browser."),
-        N_("Start again from the portal, or from the sign-in page."),
-        400,
-    ),
-    NotFound: (
-        N_("Page not found"),
-        N_("There is nothing at this address."),
-        N_("Check the address, or start from the home page."),
-        404,
-    ),
-    Forbidden: (
-        N_("Not allowed"),
-        N_("You are signed in, but you may not do this."),
-        N_("Ask a manager of your company, or the help desk."),
-        403,
-    ),
-    Conflict: (
-        N_("Not possible"),
-        N_("This contradicts what is already recorded."),
-        N_("Go back and load the page again."),
-        409,
-    ),
-    Invalid: (
-        N_("Not possible"),
-        N_("A value cannot be accepted."),
-        N_("Go back and correct it."),
-        400,
-    ),
-    Refused: (
-        N_("Not possible"),
-        N_("What was sent could not be accepted."),
-        N_("Start again from the sign-in page."),
-        400,
-    ),
-    Unavailable: (
-        N_("The service is briefly unavailable"),
-        N_("Nothing was lost and nothing was changed."),
-        N_("Try again in a moment."),
-        503,
-    ),
-}
-_BUG = (
-    N_("Something went wrong"),
-    N_("The fault is ours. Nothing was changed."),
-    N_("Try again; if it happens again, give the help desk this reference number."),
-    500,
-)
-_HTTP = {
-    404: _TEXTS[NotFound],
-    405: (N_("Not possible"), N_("This address cannot be used in this way."), N_("Start from the home page."), 405),
-    413: (N_("Too large"), N_("What was sent is larger than any form of this service."), N_("Shorten it."), 413),
-}
-
-
-def refuse(error: Exception) -> Response:
-    """What is answered to what was raised."""
-    try:
-        return _answer(error)
-    except (Unavailable, *OUTAGES) as e:  # the refusal could not be journaled, or who is signed in could not be read
-        return _answer(e)
-
-
-def _answer(error: Exception) -> Response:
-    """The one table from what was raised to what is answered."""
-    orm.rollback()
-    if isinstance(error, OUTAGES):
-        error = unavailable(error)
-    if isinstance(error, Throttled):
-        return too_many(error)
-    if isinstance(error, Unredirectable):
-        return oauth_page(error)
-    for kind, texts in _TEXTS.items():
-        if isinstance(error, kind):
-            return _refused_page(cast(Refusal, error), texts)
-    if isinstance(error, HTTPException):
-        code = error.code or 500
-        texts = _HTTP.get(code, (*_TEXTS[Stale][:3], code) if code < 500 else _BUG)
-        response = _error_page(texts, None)
-        if isinstance(error, MethodNotAllowed) and error.valid_methods:
-            response.headers["Allow"] = ", ".join(error.valid_methods)
-        return response
-    number = reference()
-    log.error("unexpected, reference %s: %s %s", number, request.method, plain(request.path), exc_info=error)
-    return _error_page(_BUG, number)
-
-
-def _refused_page(error: Refusal, texts: tuple[str, str, str, int]) -> Response:
-    number = None
-    if isinstance(error, Unavailable):
-        log.error("unavailable: %s", error)
-    elif not isinstance(error, NotFound):
-        number = reference()
-        record(orm, RequestRefused(address=address(), cause=error.cause, path=f"{request.path[:60]} {number}"))
-        orm.commit()
-    response = _error_page(texts, number)
-    if isinstance(error, Unavailable):
-        response.headers["Retry-After"] = str(error.retry_after)
-    return response
-
-
-def _error_page(texts: tuple[str, str, str, int], number: str | None) -> Response:
-    heading, sentence, advice, status = texts
-    if request.path in ("/token", "/userinfo", "/jwks"):
-        code = {503: "temporarily_unavailable", 500: "server_error"}.get(status, "invalid_request")
-        return Response(f'{{"error":"{code}"}}', status, content_type="application/json")
-    if status >= 500:
-        g.live = None  # the session may be what cannot be read
-    t = translator()
-    return draw(
-        "error.html",
-        status,
-        heading=t(heading),
-        sentence=t(sentence),
-        advice=t(advice),
-        action_url="/",
-        action_label=t(N_("Go to the home page")),
-        reference=number,
-    )
-
-
-def too_many(error: Throttled) -> Response:
-    """429: too many failures from this address."""
-    response = draw("throttled.html", 429, minutes=-(-error.retry_after // 60), login_url="/login")
-    response.headers["Retry-After"] = str(error.retry_after)
-    return response
-
-
-def oauth_page(error: Unredirectable) -> Response:
-    """An OAuth error that may not be redirected anywhere."""
-    number = reference()
-    record(orm, RequestRefused(address=address(), cause=error.cause, path=f"/authorize {number}"))
-    orm.commit()
-    return draw("oauth_error.html", 400, code=error.code, detail=error.description, reference=number)
 
 
 def not_found() -> NoReturn:
