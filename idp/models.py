@@ -41,6 +41,8 @@ class Account(Base):
     staff: Mapped[str | None] = mapped_column(String(16))
     created_at: Mapped[int] = mapped_column(Instant)
     updated_at: Mapped[int] = mapped_column(Instant)
+    # Grows when everything that was signed in is ended: what was proven before does not count any more.
+    epoch: Mapped[int] = mapped_column(server_default=text("0"))
 
     membership: Mapped["Membership | None"] = relationship(back_populates="account", lazy="joined")
 
@@ -124,6 +126,7 @@ class Attempt(Base):
     request: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     account_id: Mapped[str | None] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"))
     proofs: Mapped[list[dict[str, Any]]] = mapped_column(JSON)
+    epoch: Mapped[int | None]  # of the account, when the first proof was begun
     session_id: Mapped[str | None] = mapped_column(String(32))  # what the proofs have become
     consented: Mapped[bool] = mapped_column(server_default=text("false"))
     created_at: Mapped[int] = mapped_column(Instant)

@@ -13,7 +13,7 @@ from idp import clock
 from idp.audit import AccountActivated, AccountAdded, record
 from idp.db import Executor
 from idp.directory.identifiers import clean_name, fold_email, fold_identifier, fold_username
-from idp.errors import Conflict, Invalid, NotFound
+from idp.errors import Conflict, Invalid, NotFound, Stale
 from idp.models import STAFF, Account, Attempt, Grant, Session
 
 Orm = OrmSession | scoped_session[OrmSession]
@@ -105,9 +105,23 @@ def listed(on: Orm) -> Sequence[Account]:
 
 
 def end_everything(on: Orm, account_id: str) -> None:
-    """End every session, grant, unredeemed code and sign-in under way of an account: after a reset, after disabling."""
+    """End every session, grant, unredeemed code and sign-in under way of an account: after a reset, after disabling.
+
+    The order matters: who signs in at this moment holds the account's row (`hold`), who gets a code holds the session's,
+    so that each is either ended here or comes too late.
+    """
     now = clock.now()
+    on.execute(update(Account).where(Account.id == account_id).values(epoch=Account.epoch + 1))
     begun = (Attempt.account_id == account_id) & Attempt.finished_at.is_(None)
     on.execute(update(Attempt).where(begun).values(finished_at=now))
     on.execute(update(Session).where(Session.account_id == account_id, Session.ended_at.is_(None)).values(ended_at=now))
     on.execute(update(Grant).where(Grant.account_id == account_id, Grant.revoked_at.is_(None)).values(revoked_at=now))
+
+
+def hold(on: Executor, account_id: str, epoch: int | None) -> None:
+    """Keep an account as it is until the open transaction ends. Raises `Stale` when it was ended or disabled meanwhile."""
+    columns = Account.__table__.c
+    still = (columns.id == account_id) & (columns.epoch == epoch) & (columns.state == "active")
+    # An update, though nothing changes: it takes the row's lock on PostgreSQL and the only writer's place on SQLite.
+    if on.execute(update(Account).where(still).values(epoch=epoch).returning(columns.id)).scalar() is None:
+        raise Stale("account_changed")

@@ -6,7 +6,7 @@ step is useless for another, and in another browser it is refused.
 
 import hmac
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -36,6 +36,7 @@ class Pending:
     client_id: str | None
     request: Mapping[str, Any] | None
     account_id: str | None
+    epoch: int | None
     proofs: tuple[Proven, ...]
     session_id: str | None
     consented: bool
@@ -92,10 +93,13 @@ class Attempts:
             row = c.execute(_LATEST, {"browser": fingerprint(browser), "now": clock.now()}).one_or_none()
         return _pending(row) if row else None
 
-    def proven(self, on: Executor, pending: Pending, account_id: str, proofs: Sequence[Proven]) -> Pending:
-        """Note what was proven. Raises `Stale` when the attempt ended meanwhile."""
-        self._change(on, pending, {"account_id": account_id, "proofs": [p.dump() for p in proofs]})
-        return replace(pending, account_id=account_id, proofs=tuple(proofs))
+    def proven(self, on: Executor, pending: Pending, verified: "Verified") -> Pending:
+        """Note one more proof. Raises `Stale` when the attempt ended meanwhile."""
+        proofs = (*pending.proofs, verified.proof)
+        epoch = verified.epoch if pending.epoch is None else pending.epoch
+        values = {"account_id": verified.account_id, "epoch": epoch, "proofs": [p.dump() for p in proofs]}
+        self._change(on, pending, values)
+        return replace(pending, account_id=verified.account_id, epoch=epoch, proofs=proofs)
 
     def completed(self, on: Executor, pending: Pending, session_id: str) -> Pending:
         """Note which session the proofs have become. Raises `Stale` when the attempt ended meanwhile."""
@@ -122,15 +126,16 @@ class Attempts:
 
 def _pending(row: Any) -> Pending:
     proofs = tuple(Proven.load(p) for p in row.proofs)
-    return Pending(row.id, row.client_id, row.request, row.account_id, proofs, row.session_id, row.consented)
+    return Pending(row.id, row.client_id, row.request, row.account_id, row.epoch, proofs, row.session_id, row.consented)
 
 
 @dataclass(frozen=True)
 class Verified:
-    """A proof that counts: whose account it is, and what it is worth."""
+    """A proof that counts: whose account it is, what it is worth, and the account's epoch when the check began."""
 
     account_id: str
     proof: Proven
+    epoch: int
 
 
 class Verifier:
@@ -161,6 +166,7 @@ class Verifier:
         """
         account_id = identifier[0] if identifier else None
         about: dict[str, Any] = {"method": method.name, "client": client_id, "address": address, "reference": reference}
+        epoch = self._epoch(account_id) if account_id else None
         try:
             taken = self._lockout.reserve(address, account_id, identifier[1] if identifier else None)
         except (Blocked, Throttled) as e:
@@ -180,7 +186,12 @@ class Verifier:
             with self._database.begin() as c:
                 self._lockout.given_back(c, taken)
             raise
-        return self._accept(taken, proof, method, expected, about)
+        return self._accept(taken, proof, method, expected, about, epoch)
+
+    def _epoch(self, account_id: str) -> int | None:
+        with self._database.read() as c:
+            row = c.execute(_STATE, {"id": account_id}).one_or_none()
+        return row.epoch if row else None
 
     def _refuse(self, taken: Reservation, refusal: Refused, about: Mapping[str, Any]) -> None:
         account_id = taken.account_id or refusal.account_id
@@ -193,15 +204,22 @@ class Verifier:
             raise Blocked("blocked", account_id=account_id) from refusal
 
     def _accept(
-        self, taken: Reservation, proof: agreement.Proof, method: LoginMethod, expected: str | None, about: Any
+        self,
+        taken: Reservation,
+        proof: agreement.Proof,
+        method: LoginMethod,
+        expected: str | None,
+        about: Any,
+        epoch: int | None,
     ) -> Verified:
         refusal: Refused | None = None
         with self._database.begin() as c:
-            state = c.execute(_STATE, {"id": proof.account_id}).scalar_one_or_none()
+            row = c.execute(_STATE, {"id": proof.account_id}).one_or_none()
+            state = row.state if row else "gone"
             try:
                 self._lockout.succeeded(c, taken)
                 if state != "active":
-                    raise Refused(f"account_{state or 'gone'}", message=_NOT_ACTIVE, account_id=proof.account_id)
+                    raise Refused(f"account_{state}", message=_NOT_ACTIVE, account_id=proof.account_id)
                 if expected is not None and expected != proof.account_id:
                     raise Refused("other_account", message=_OTHER, account_id=proof.account_id)
             except Refused as e:
@@ -209,7 +227,9 @@ class Verifier:
                 record(c, LoginRefused(**about, account=proof.account_id, cause=e.cause))
         if refusal:
             raise refusal
-        return Verified(proof.account_id, Proven.of(method.name, method.strength, proof.credential, clock.now()))
+        assert row is not None
+        proven = Proven.of(method.name, method.strength, proof.credential, clock.now())
+        return Verified(proof.account_id, proven, row.epoch if epoch is None else epoch)
 
 
 def check_identifier(typed: str) -> str:
@@ -237,4 +257,4 @@ _LATEST = (
     .order_by(_ROW.created_at.desc())
     .limit(1)
 )
-_STATE = select(Account.state).where(Account.id == bindparam("id"))
+_STATE = select(Account.state, Account.epoch).where(Account.id == bindparam("id"))

@@ -14,6 +14,7 @@ from sqlalchemy import bindparam, select, update
 from idp import clock
 from idp.audit import SessionEnded, record
 from idp.db import Database, Executor
+from idp.errors import Stale
 from idp.login import assurance
 from idp.login.assurance import Proven
 from idp.models import Account, Grant, Session
@@ -53,6 +54,12 @@ _FIND = (
 )  # fmt: skip
 _SEEN = (
     update(Session).where(_ROW.id == bindparam("sid"), _ROW.seen_at < bindparam("now")).values(seen_at=bindparam("now"))
+)
+_HOLD = (
+    update(Session)
+    .where(_ROW.id == bindparam("sid"), _ROW.ended_at.is_(None))
+    .values(seen_at=_ROW.seen_at)
+    .returning(_ROW.id)
 )
 _END = update(Session).where(_ROW.id == bindparam("sid"), _ROW.ended_at.is_(None)).values(ended_at=bindparam("now"))
 
@@ -117,6 +124,14 @@ class Sessions:
             )
         )
         return secret
+
+    def hold(self, on: Executor, live: Live) -> None:
+        """Keep a session as it is until the open transaction ends. Raises `Stale` when it was ended meanwhile.
+
+        Whoever ends it then sees what was given in its name, and ends that too.
+        """
+        if on.execute(_HOLD, {"sid": live.id}).scalar() is None:
+            raise Stale("session_over")
 
     def end(self, on: Executor, live: Live, cause: str) -> None:
         """End a session and the grants that live by it; those for `offline_access` outlive it."""

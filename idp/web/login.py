@@ -86,7 +86,7 @@ def answer_challenge(ticket: str, name: str) -> Response:
         orm.rollback()
         return _challenge(pending, step, method, fields, error=translator()(e.message, **e.values))
     with house().database.begin() as c:
-        pending = house().attempts.proven(c, pending, verified.account_id, (*pending.proofs, verified.proof))
+        pending = house().attempts.proven(c, pending, verified)
     return take(pending, next_step(pending))
 
 
@@ -201,7 +201,9 @@ def _complete(pending: Pending) -> Response:
     again = _demand(pending, live).again
     same = live is not None and live.account_id == account_id
     with house().database.begin() as c:
+        accounts.hold(c, account_id, pending.epoch)
         if live is not None and same:
+            sessions.hold(c, live)
             kept = pending.proofs if again else (*live.proofs, *pending.proofs)
             secret, session_id = sessions.renew(c, live, kept), live.id
         else:
@@ -236,6 +238,7 @@ def issue(on: Executor, asked: AuthorizationRequest, live: Live) -> str:
     """The address of the portal with a code in it, or with an error when somebody else was to be answered for."""
     if asked.subject not in (None, live.account_id):
         return answer(asked.redirect_uri, house().settings.server.issuer, asked.state, error="login_required")
+    house().sessions.hold(on, live)
     code = house().tokens.issue_code(
         on,
         asked,

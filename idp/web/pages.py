@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any, NoReturn, cast
 
 from flask import Blueprint, Flask, Response, current_app, g, render_template, request
+from werkzeug.exceptions import MethodNotAllowed
 
 from idp.db import orm
 from idp.errors import NotFound, Stale
@@ -50,6 +51,7 @@ def init(app: Flask, the_house: House, static: StaticFiles) -> None:
     app.extensions["idp"] = the_house
     app.config.update(MAX_CONTENT_LENGTH=MAX_BODY, MAX_FORM_MEMORY_SIZE=MAX_BODY, PROPAGATE_EXCEPTIONS=False)
     app.before_request(_check_host)
+    app.before_request(_check_method)
     app.after_request(_finish)
     app.register_blueprint(pages)
     app.jinja_env.globals.update(static_url=static.url, office=the_house.settings.office)
@@ -206,6 +208,15 @@ def reference() -> str:
 
 
 # Before and after every request -----------------------------------------------------------------------------------
+
+
+# Looking at these by GET may already give a portal its answer: HEAD must not do as if it were GET.
+_NOT_BY_HEAD = ("/authorize", "/end-session", "/login/", "/consent/")
+
+
+def _check_method() -> None:
+    if request.method == "HEAD" and request.path.startswith(_NOT_BY_HEAD):
+        raise MethodNotAllowed(["GET", "POST"])
 
 
 def _check_host() -> Response | None:
