@@ -4,8 +4,6 @@ A prompter shows which origin asks, lets the person choose a certificate and giv
 `Wait` it is given at least twice a second, so that cancelling, closing the page and the time limit end every question.
 """
 
-# ruff: noqa: ARG002 - the methods of a port have its parameters, needed or not
-
 import json
 import time
 from collections.abc import Callable, Sequence

@@ -3,8 +3,6 @@
 The fake token does what a software token cannot: lock its PIN, and be pulled out in the middle.
 """
 
-# ruff: noqa: ARG002 - the methods of a port have its parameters, needed or not
-
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
