@@ -78,8 +78,9 @@ def _open(ctx: click.Context) -> House:
     ctx = ctx.find_root()
     if ctx.obj is None:
         app = create_app()
-        ctx.with_resource(app.app_context())
         ctx.obj = app.extensions["idp"]
+        ctx.call_on_close(ctx.obj.database.engine.dispose)
+        ctx.with_resource(app.app_context())
     house: House = ctx.obj
     return house
 

@@ -88,7 +88,13 @@ def account_add(house: House, /, email: str, password_stdin: bool, as_json: bool
             raise Invalid("password", "no enabled login method has passwords")
         password = _stdin()
         orm.flush()
-        method.replace(made.id, password)
+        try:
+            method.replace(made.id, password)
+        except Invalid as e:
+            broken = [
+                r.sentence % r.values if r.values else r.sentence for r in method.rules(made.id, password) if not r.met
+            ]
+            raise Invalid(e.field, f"needs {'; '.join(broken)}" if broken else e.message, e.cause) from e
         accounts.activate(orm, made)
         audit.record(orm, audit.PasswordChanged(account=made.id, cause="command"))
     else:

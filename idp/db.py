@@ -136,6 +136,14 @@ def listen(engine: Engine, synchronous: str) -> None:
         cursor.execute(f"PRAGMA synchronous = {'NORMAL' if synchronous == 'normal' and wal else 'FULL'}")
         cursor.close()
 
+    @event.listens_for(engine, "savepoint")
+    def _savepoint(connection: Connection, _: str) -> None:
+        # The driver opens a transaction at the first change only. A savepoint before it would be the transaction
+        # itself, and its release a commit of what the caller may still take back.
+        driver: Any = connection.connection.dbapi_connection
+        if not driver.in_transaction:
+            driver.execute("BEGIN IMMEDIATE")
+
 
 def insert(dialect: Dialect | str, table: Any) -> Any:
     """An INSERT that knows ON CONFLICT, in the words of the dialect."""

@@ -64,7 +64,7 @@ class Entity(Base):
     closed_at: Mapped[int | None] = mapped_column(Instant)
 
     memberships: Mapped[list["Membership"]] = relationship(
-        back_populates="entity", order_by="Membership.created_at, Membership.account_id"
+        back_populates="entity", order_by="Membership.created_at, Membership.role.desc(), Membership.account_id"
     )
 
 

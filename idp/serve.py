@@ -1,5 +1,6 @@
 """`idp serve`: everything that has to be right before the door opens, then granian's processes."""
 
+import socket
 from typing import Any
 
 from granian import Granian
@@ -48,6 +49,7 @@ def embedded(house: House) -> None:
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or Ctrl-C."""
     host, port = settings.server.address()
+    _require_free(host, port)
     tls: dict[str, Any] = {}
     if settings.server.tls_certificate:
         tls = {"ssl_cert": settings.server.tls_certificate, "ssl_key": settings.server.tls_key}
@@ -81,3 +83,14 @@ def _require_transport(settings: Settings) -> None:
         raise Misconfigured(
             "server.issuer is https: set server.tls_certificate, or server.trusted_proxies, or listen on loopback"
         )
+
+
+def _require_free(host: str, port: int) -> None:
+    """Raises `Misconfigured` when something else listens already: the server's own words for it are a page long."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((host, port))
+        except OSError as e:
+            raise Misconfigured(f"server.listen: cannot listen on {host}:{port}: {e.strerror}") from e

@@ -32,12 +32,15 @@ def attach(on: Orm, entity: Entity, account: Account, role: str) -> Membership:
         raise Invalid("role", f"must be one of {', '.join(ROLES)}")
     if entity.closed_at is not None:
         raise Conflict("entity_closed", f"entity {entity.id} is closed")
+    taken = Conflict("entity_taken", f"{account.email} belongs to an entity already")
+    if account.membership is not None:
+        raise taken
     membership = Membership(account_id=account.id, entity_id=entity.id, role=role, created_at=clock.now())
     try:
         with on.begin_nested():
             on.add(membership)
-    except IntegrityError as e:
-        raise Conflict("entity_taken", f"{account.email} belongs to an entity already") from e
+    except IntegrityError as e:  # attached elsewhere at the same moment
+        raise taken from e
     record(on, MemberAttached(account=account.id, entity=entity.id, role=role))
     on.expire(entity)
     on.expire(account)

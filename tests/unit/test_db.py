@@ -193,3 +193,12 @@ def test_a_writer_that_holds_its_lock_too_long_makes_the_other_unavailable(datab
         c.execute(change)
     with database.read() as c:
         assert c.execute(text("SELECT number FROM versions")).scalar_one() == 2
+
+
+def test_a_savepoint_that_is_released_can_still_be_taken_back(database: Database) -> None:
+    with pytest.raises(RuntimeError), database.begin() as c:
+        with c.begin_nested():
+            c.execute(insert(c.dialect, Version).values(name="inner", number=1))
+        raise RuntimeError
+    with database.read() as c:
+        assert c.execute(text("SELECT count(*) FROM versions")).scalar_one() == 0
