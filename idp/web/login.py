@@ -335,6 +335,7 @@ def _challenge(
     return draw(
         "login.html",
         fragment=page.template,
+        reason=_reason(pending),
         action=f"/login/{ticket}/{method.name}",
         methods=[
             {
@@ -354,6 +355,18 @@ def _challenge(
         **page.values,
         **said,
     )
+
+
+def _reason(pending: Pending) -> str | None:
+    """Why somebody who is signed in is asked again."""
+    live = session()
+    if live is None or pending.request is None:
+        return None
+    t, portal = translator(), _client(pending).name
+    if _demand(pending, live).again:
+        return t(N_("%(portal)s asks you to sign in once more."), portal=portal)
+    name = f"{live.given_name} {live.family_name}"
+    return t(N_("You are signed in as %(name)s. %(portal)s asks for a stronger proof."), name=name, portal=portal)
 
 
 def _keep_consent(on: Executor, account_id: str, client_id: str, scopes: list[str]) -> None:
