@@ -13,6 +13,9 @@ from idp.db import Base, Counted, Instant
 
 ACCOUNT_STATES = ("pending", "active", "disabled")
 ROLES = ("manager", "collaborator")
+TITLES = ("mr", "ms")
+REPRESENTATIVES = ("cpi", "lawyer", "l422-5", "other")
+REQUEST_STATES = ("pending", "accepted", "refused", "expired", "cancelled")
 STAFF = ("support", "security", "administrator")
 
 
@@ -35,7 +38,13 @@ class Account(Base):
     username_key: Mapped[str | None] = mapped_column(Text, unique=True)
     given_name: Mapped[str] = mapped_column(Text)
     family_name: Mapped[str] = mapped_column(Text)
-    phone: Mapped[str | None] = mapped_column(Text)
+    title: Mapped[str | None] = mapped_column(String(8))
+    phone: Mapped[str | None] = mapped_column(Text)  # mobile, E.164
+    phone_office: Mapped[str | None] = mapped_column(Text)  # E.164
+    address: Mapped[dict[str, str] | None] = mapped_column(JSON)  # the fields that were filled in
+    representative_kind: Mapped[str | None] = mapped_column(String(16))
+    representative_number: Mapped[str | None] = mapped_column(Text)
+    representative_verified: Mapped[bool] = mapped_column(server_default=text("false"))
     locale: Mapped[str | None] = mapped_column(String(8))
     state: Mapped[str] = mapped_column(String(10), server_default=text("'pending'"))
     staff: Mapped[str | None] = mapped_column(String(16))
@@ -82,6 +91,22 @@ class Membership(Base):
 
     account: Mapped[Account] = relationship(back_populates="membership")
     entity: Mapped[Entity] = relationship(back_populates="memberships", lazy="joined")
+
+
+class JoinRequest(Base):
+    """An account asks the managers of an entity to be let in; decided once. One pending request for each account."""
+
+    __tablename__ = "join_requests"
+    __table_args__ = (one_of("state", REQUEST_STATES),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.id", ondelete="CASCADE"), index=True)
+    entity_id: Mapped[str] = mapped_column(ForeignKey("entities.id", ondelete="CASCADE"), index=True)
+    state: Mapped[str] = mapped_column(String(10))
+    created_at: Mapped[int] = mapped_column(Instant)
+    expires_at: Mapped[int] = mapped_column(Instant)
+    decided_at: Mapped[int | None] = mapped_column(Instant)
+    decided_by: Mapped[str | None] = mapped_column(String(36))
 
 
 class Client(Base):
@@ -319,3 +344,6 @@ class JournalSeal(Base):
 # At most one key signs for each algorithm, whatever two processes do at once.
 _ACTIVE = text("state = 'active'")
 Index("uq_signing_keys_active", SigningKey.alg, unique=True, sqlite_where=_ACTIVE, postgresql_where=_ACTIVE)
+
+_PENDING = text("state = 'pending'")
+Index("uq_join_requests_pending", JoinRequest.account_id, unique=True, sqlite_where=_PENDING, postgresql_where=_PENDING)
