@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from idp.errors import Misconfigured
-from idp.rules import Rules
+from idp.rules import Rules, shipped
 
 PREFIX = "IDP_"
 S = TypeVar("S", bound=BaseModel)
@@ -132,7 +132,10 @@ class Login(Section):
 
 class Lockout(Section):
     max_attempts: int = Field(5, ge=1, le=100, description="consecutive wrong passwords until the account is blocked")
-    message: Literal["explicit", "neutral"] = "explicit"
+    message: Literal["explicit", "neutral"] = Field(
+        "explicit",
+        description="say to the person that the account is blocked, or not; each profile has its own default",
+    )
 
 
 class Throttle(Section):
@@ -213,7 +216,10 @@ def build(raw: dict[str, Any], *, methods: frozenset[str] = frozenset()) -> Sett
         field = Settings.model_fields.get(name)
         if isinstance(table, dict) and field is not None and isinstance(field.annotation, type):
             raw[name] = _files(name, table, field.annotation)
-    raw["rules"] = Rules.of_profile(raw.get("rules", {})) if isinstance(raw.get("rules", {}), dict) else raw["rules"]
+    if isinstance(raw.setdefault("rules", {}), dict):
+        raw["rules"] = Rules.of_profile(raw["rules"])
+        if isinstance(raw.setdefault("lockout", {}), dict):
+            raw["lockout"] = {**shipped(raw["rules"]["profile"])["lockout"], **raw["lockout"]}
     return validated(Settings, {**raw, "methods": own})
 
 
