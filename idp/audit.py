@@ -110,7 +110,7 @@ class RequestRefused(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class SessionEnded(Event):
-    """`cause`: `logout`, `replaced`, `reset`."""
+    """`cause`: `logout`, `replaced`, `reset`, `account` (ended on the account's own page)."""
 
     name = "session.ended"
     session: str
@@ -123,9 +123,17 @@ class PasswordResetAsked(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class PasswordChanged(Event):
-    """`cause`: `reset`, `activation` or `command`."""
+    """`cause`: `reset`, `activation`, `account` (on the account's own page) or `command`."""
 
     name = "password.changed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileChanged(Event):
+    """`fields`: the names of what the person changed, never its values."""
+
+    name = "profile.changed"
+    fields: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +145,11 @@ class ConsentGiven(Event):
 @dataclass(frozen=True, kw_only=True)
 class ConsentRefused(Event):
     name = "consent.refused"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConsentWithdrawn(Event):
+    name = "consent.withdrawn"
 
 
 @dataclass(frozen=True, kw_only=True)

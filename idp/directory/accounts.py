@@ -104,8 +104,10 @@ def listed(on: Orm) -> Sequence[Account]:
     return on.execute(select(Account).order_by(Account.email_key)).unique().scalars().all()
 
 
-def end_everything(on: Orm, account_id: str) -> None:
+def end_everything(on: Orm, account_id: str, *, but: str | None = None) -> None:
     """End every session, grant, unredeemed code and sign-in under way of an account: after a reset, after disabling.
+
+    `but` names a session that stays, with the grants given in it: the one that its owner is changing her password in.
 
     The order matters: who signs in at this moment holds the account's row (`hold`), who gets a code holds the session's,
     so that each is either ended here or comes too late.
@@ -114,8 +116,10 @@ def end_everything(on: Orm, account_id: str) -> None:
     on.execute(update(Account).where(Account.id == account_id).values(epoch=Account.epoch + 1))
     begun = (Attempt.account_id == account_id) & Attempt.finished_at.is_(None)
     on.execute(update(Attempt).where(begun).values(finished_at=now))
-    on.execute(update(Session).where(Session.account_id == account_id, Session.ended_at.is_(None)).values(ended_at=now))
-    on.execute(update(Grant).where(Grant.account_id == account_id, Grant.revoked_at.is_(None)).values(revoked_at=now))
+    others = (Session.account_id == account_id) & Session.id.is_distinct_from(but)
+    on.execute(update(Session).where(others, Session.ended_at.is_(None)).values(ended_at=now))
+    given = (Grant.account_id == account_id) & Grant.session_id.is_distinct_from(but)
+    on.execute(update(Grant).where(given, Grant.revoked_at.is_(None)).values(revoked_at=now))
 
 
 def hold(on: Executor, account_id: str, epoch: int | None) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 from sqlalchemy import Select, select
 
+from idp.directory import profile
+from idp.language import DEFAULT
 from idp.models import Account, Entity, Grant, Membership
 
 _ACCOUNT, _MEMBER, _ENTITY, _GRANT = (t.__table__.c for t in (Account, Membership, Entity, Grant))
@@ -17,7 +19,8 @@ _ENTITY_MEMBERS = ("name", "siren", "siret", "legal_form", "activity_code", "cou
 # Everything that claims are made of, in one row: a grant, its person, and the entity she acts for.
 PERSON_COLUMNS = (
     _ACCOUNT.state, _ACCOUNT.email, _ACCOUNT.email_verified, _ACCOUNT.username, _ACCOUNT.given_name,
-    _ACCOUNT.family_name, _ACCOUNT.phone, _ACCOUNT.locale, _ACCOUNT.updated_at,
+    _ACCOUNT.family_name, _ACCOUNT.phone, _ACCOUNT.locale, _ACCOUNT.updated_at, _ACCOUNT.address,
+    _ACCOUNT.representative_kind, _ACCOUNT.representative_number, _ACCOUNT.representative_verified,
     _MEMBER.role, _MEMBER.suspended_at, _ENTITY.id.label("entity_id"), _ENTITY.closed_at,
     _ENTITY.verified.label("entity_verified"), *(_ENTITY[name].label(f"entity_{name}") for name in _ENTITY_MEMBERS),
 )  # fmt: skip
@@ -45,7 +48,7 @@ def authentication(row: Any) -> dict[str, Any]:
 
 
 def standing(row: Any, scope: Collection[str]) -> dict[str, Any]:
-    """What the scopes `entity` and `roles` say: for whom she acts, and as what."""
+    """What the scopes `entity` and `roles` say: for whom she acts and as what, and whether she represents others."""
     claims: dict[str, Any] = {}
     acts = row.entity_id is not None and row.suspended_at is None and row.closed_at is None
     if acts and "entity" in scope:
@@ -55,11 +58,17 @@ def standing(row: Any, scope: Collection[str]) -> dict[str, Any]:
         claims["roles"] = []
         if acts:
             claims["role"] = row.role
+        if row.representative_kind is not None:
+            claims["representative"] = {
+                "kind": row.representative_kind,
+                "number": row.representative_number,
+                "verified": row.representative_verified,
+            }
     return claims
 
 
 def personal(row: Any, scope: Collection[str]) -> dict[str, Any]:
-    """What `profile`, `email` and `phone` say (OpenID Connect Core §5.4): from UserInfo only; unknown members absent."""
+    """What `profile`, `email`, `phone` and `address` say (OpenID Connect Core §5.4): from UserInfo only; unknown members absent."""
     claims: dict[str, Any] = {}
     if "profile" in scope:
         claims |= {
@@ -76,7 +85,21 @@ def personal(row: Any, scope: Collection[str]) -> dict[str, Any]:
         claims |= {"email": row.email, "email_verified": row.email_verified}
     if "phone" in scope and row.phone is not None:
         claims |= {"phone_number": row.phone, "phone_number_verified": False}
+    if "address" in scope and row.address:
+        claims["address"] = _address(row.address, row.locale)
     return claims
+
+
+def _address(kept: dict[str, str], language: str | None) -> dict[str, str]:
+    """An address (OpenID Connect Core §5.1.1); `country` is the ISO code, which portals can compare."""
+    members = {
+        "formatted": profile.formatted(kept, language or DEFAULT),
+        "street_address": profile.street_address(kept),
+        "locality": kept.get("city"),
+        "postal_code": kept.get("postal_code"),
+        "country": kept.get("country"),
+    }
+    return {name: value for name, value in members.items() if value}
 
 
 def id_token(row: Any, scope: Collection[str], *, issuer: str, now: int, lifetime: int) -> dict[str, Any]:

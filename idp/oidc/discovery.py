@@ -14,7 +14,7 @@ from idp.login.assurance import Levels
 CLAIMS = [
     "iss", "sub", "aud", "exp", "iat", "auth_time", "nonce", "acr", "amr", "sid", "at_hash", "name", "given_name",
     "family_name", "preferred_username", "locale", "updated_at", "email", "email_verified", "phone_number",
-    "phone_number_verified", "entity", "role", "roles",
+    "phone_number_verified", "address", "entity", "role", "roles", "representative",
 ]  # fmt: skip
 
 
