@@ -35,6 +35,7 @@ from idp.settings import Settings, load
 from idp.trust import chain
 from idp.trust.anchors import Trusted
 from idp.web import pages
+from idp.web.account import account
 from idp.web.home import home, static_files
 from idp.web.login import login
 from idp.web.oauth import oauth
@@ -70,7 +71,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     files = StaticFiles((prefix, folder) for prefix, folder in folders if folder.is_dir())
     pages.init(app, house, files)
     app.register_error_handler(Exception, refuse)
-    for blueprint in (home, login, oauth, registration, static_files(files)):
+    for blueprint in (home, account, login, oauth, registration, static_files(files)):
         app.register_blueprint(blueprint)
     return app
 
@@ -96,7 +97,7 @@ def _every_second(work: Callable[[], object]) -> None:
 
 
 def _house(app: Flask, settings: Settings, classes: dict[str, type]) -> House:
-    sealer = Sealer(_master(settings))
+    sealer = Sealer(master(settings))
     database = _database(app, settings)
     owners = (migrate.CORE, *registry.owners(classes))
     catalogues = [HERE / "translations", HERE / "post/translations"]
@@ -124,6 +125,8 @@ def _house(app: Flask, settings: Settings, classes: dict[str, type]) -> House:
         rules=settings.rules,
         session=orm,
         mac=sealer.key,
+        seal=sealer.seal,
+        unseal=sealer.unseal,
         verify_card=verify_card,
         person=_person,
         find=_find,
@@ -156,7 +159,8 @@ def _house(app: Flask, settings: Settings, classes: dict[str, type]) -> House:
     )
 
 
-def _master(settings: Settings) -> bytes:
+def master(settings: Settings) -> bytes:
+    """The secret that seals all others; made by itself for a loopback issuer. Raises `Misconfigured`."""
     path = settings.secrets.master_file
     if path is None and not settings.loopback:
         raise Misconfigured("secrets.master_file: needed unless the issuer is a loopback address")

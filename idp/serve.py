@@ -23,7 +23,7 @@ def ready(house: House) -> None:
 
     Raises `Misconfigured`.
     """
-    _require_transport(house.settings)
+    require_transport(house.settings)
     embedded(house)
     migrate.require_newest(house.database, house.owners)
     if house.settings.loopback:
@@ -73,8 +73,11 @@ def run(settings: Settings) -> None:
     ).serve()
 
 
-def _require_transport(settings: Settings) -> None:
-    """An https issuer needs TLS of ours, a trusted proxy that speaks it, or a loopback listener."""
+def require_transport(settings: Settings) -> None:
+    """An https issuer needs TLS of ours, a trusted proxy that speaks it, or a loopback listener.
+
+    Raises `Misconfigured`.
+    """
     server = settings.server
     if (server.tls_certificate is None) != (server.tls_key is None):
         raise Misconfigured("server.tls_certificate and server.tls_key belong together")

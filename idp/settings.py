@@ -51,10 +51,12 @@ Seconds = Annotated[int, Field(gt=0)]
 class Server(Section):
     issuer: str = Field("http://localhost:8000", description="public address of this provider; no request decides it")
     listen: str = Field("127.0.0.1:8000", description="address and port to listen on")
-    workers: int = Field(default_factory=lambda: os.cpu_count() or 1, gt=0, description="processes that answer")
+    workers: int = Field(
+        default_factory=lambda: os.cpu_count() or 1, gt=0, description="processes that answer; one for each core"
+    )
     trusted_proxies: Words = Field((), description="addresses or networks whose X-Forwarded-For is believed")
     tls_certificate: Path | None = Field(None, description="PEM file; with tls_key the provider speaks TLS itself")
-    tls_key: Path | None = None
+    tls_key: Path | None = Field(None, description="PEM file, the private key of tls_certificate")
 
     @field_validator("issuer")
     @classmethod
@@ -68,6 +70,14 @@ class Server(Section):
             raise ValueError("must be a scheme, a host and perhaps a port, without user, path or a last slash")
         if value != value.lower():
             raise ValueError("must be in lower case: browsers send it so")
+        return value
+
+    @field_validator("listen")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        host, _, port = value.rpartition(":")
+        if not host or not (port.isascii() and port.isdigit()) or not 0 <= int(port) <= 65535:
+            raise ValueError("must be an address and a port, such as 127.0.0.1:8000")
         return value
 
     @field_validator("trusted_proxies")
@@ -95,14 +105,14 @@ class Server(Section):
 
 class Office(Section):
     name: str = Field("Poterne", description="the office's name in headers and letters")
-    help_email: str | None = None
-    help_phone: str | None = None
+    help_email: str | None = Field(None, description="address for questions, in pages and letters")
+    help_phone: str | None = Field(None, description="telephone number for questions, in pages and letters")
 
 
 class Database(Section):
     url: str = Field("sqlite:///var/idp.db", description="sqlite:///PATH or postgresql://USER@HOST/NAME")
     synchronous: Literal["full", "normal"] = Field("full", description="SQLite only; normal may lose the last commits")
-    pool_size: int = Field(8, gt=0)
+    pool_size: int = Field(8, gt=0, description="connections that each process keeps open")
 
 
 class Secrets(Section):
@@ -143,23 +153,25 @@ class Throttle(Section):
 
 
 class Keys(Section):
-    store: Literal["software"] = "software"
+    store: Literal["software"] = Field(
+        "software", description="where private signing keys live: sealed in the database"
+    )
 
 
 class Tokens(Section):
-    code_seconds: Seconds = 60
-    access_seconds: Seconds = 300
-    refresh_idle_seconds: Seconds = 1209600
-    refresh_seconds: Seconds = 7776000
+    code_seconds: Seconds = Field(60, description="life of an authorization code")
+    access_seconds: Seconds = Field(300, description="life of an access token")
+    refresh_idle_seconds: Seconds = Field(1209600, description="life of a refresh token that is not used")
+    refresh_seconds: Seconds = Field(7776000, description="life of all refresh tokens of one sign-in together")
 
 
 class Sessions(Section):
-    idle_seconds: Seconds = 1800
-    absolute_seconds: Seconds = 43200
+    idle_seconds: Seconds = Field(1800, description="a sign-in ends when the person does nothing for so long")
+    absolute_seconds: Seconds = Field(43200, description="a sign-in ends after so long in any case")
 
 
 class Links(Section):
-    reset_seconds: Seconds = 3600
+    reset_seconds: Seconds = Field(3600, description="life of the link in a letter that gives a new password")
 
 
 class Settings(Section):
@@ -193,6 +205,11 @@ def load(env: Mapping[str, str] = os.environ, *, methods: frozenset[str] = froze
 
     Raises `Misconfigured` with the key's name.
     """
+    return build(read(env), methods=methods)
+
+
+def read(env: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """The tables that the settings file and the environment give, not yet checked. Raises `Misconfigured`."""
     path = Path(env.get("IDP_CONFIG", "idp.toml"))
     raw: dict[str, Any] = {}
     if path.exists() or "IDP_CONFIG" in env:
@@ -203,7 +220,7 @@ def load(env: Mapping[str, str] = os.environ, *, methods: frozenset[str] = froze
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e:
             raise Misconfigured(f"{path}: {e}") from e
     _overlay(raw, env)
-    return build(raw, methods=methods)
+    return raw
 
 
 def build(raw: dict[str, Any], *, methods: frozenset[str] = frozenset()) -> Settings:

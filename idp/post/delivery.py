@@ -7,6 +7,7 @@ import secrets
 import smtplib
 import socket
 import ssl
+import tempfile
 import threading
 from pathlib import Path
 from typing import Protocol
@@ -41,6 +42,10 @@ class Delivery(Protocol):
         """Hand one whole message over. `name` and `at` tell letters apart. Raises `Undelivered`."""
         ...
 
+    def reach(self, seconds: int) -> None:
+        """Find out, without a letter, whether one could be handed over now. Raises `Undelivered`."""
+        ...
+
 
 def delivery(mail: Mail) -> Delivery:
     """The way that `mail.url` names. Raises `Misconfigured`."""
@@ -71,6 +76,15 @@ class Folder:
         except OSError as e:
             with contextlib.suppress(OSError):
                 draft.unlink()
+            raise Undelivered(f"{type(e).__name__}: {e.strerror}", down=True) from e
+
+    def reach(self, seconds: int) -> None:
+        """Write a file without a name into the folder; it is gone at once."""
+        try:
+            self._path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with tempfile.TemporaryFile(dir=self._path):
+                pass
+        except OSError as e:
             raise Undelivered(f"{type(e).__name__}: {e.strerror}", down=True) from e
 
 
@@ -120,12 +134,20 @@ class Smtp:
             cut.cancel()
             server.close()
 
-    def _connect(self) -> smtplib.SMTP:
+    def reach(self, seconds: int) -> None:
+        """Wait so many seconds for each answer of the server; no password is told."""
+        try:
+            with self._connect(seconds) as server:
+                server.ehlo_or_helo_if_needed()
+        except (OSError, ValueError) as e:
+            raise Undelivered(_reason(e), down=True) from e
+
+    def _connect(self, seconds: int = TIMEOUT) -> smtplib.SMTP:
         own = self._sender.rpartition("@")[2]  # saves the look-up of our own name, which may take long
         if self._tls:
             context = ssl.create_default_context()
-            return smtplib.SMTP_SSL(self._host or "", self._port, local_hostname=own, timeout=TIMEOUT, context=context)
-        return smtplib.SMTP(self._host or "", self._port, local_hostname=own, timeout=TIMEOUT)
+            return smtplib.SMTP_SSL(self._host or "", self._port, local_hostname=own, timeout=seconds, context=context)
+        return smtplib.SMTP(self._host or "", self._port, local_hostname=own, timeout=seconds)
 
     def _secure(self, server: smtplib.SMTP) -> None:
         server.ehlo_or_helo_if_needed()
