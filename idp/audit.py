@@ -66,9 +66,36 @@ class AccountActivated(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class AccountDisabled(Event):
+    """`cause`: `command`, or `activation_deadline` when the account was not activated in time."""
+
+    name = "account.disabled"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountEnabled(Event):
+    name = "account.enabled"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountErased(Event):
+    """The account and everything about the person is gone, but for its id here. `cause` as for `AccountDisabled`."""
+
+    name = "account.erased"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountExported(Event):
+    name = "account.exported"
+
+
+@dataclass(frozen=True, kw_only=True)
 class EntityAdded(Event):
+    """`by`, here and below: the account that did it; none for a command of staff."""
+
     name = "entity.added"
     entity: str
+    by: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,11 +103,22 @@ class MemberAttached(Event):
     name = "member.attached"
     entity: str
     role: str
+    by: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClientAdded(Event):
     name = "client.added"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientRemoved(Event):
+    name = "client.removed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClientSecretRotated(Event):
+    name = "client.secret_rotated"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,6 +249,103 @@ class AnchorAdded(Event):
 class CardEnrolled(Event):
     name = "card.enrolled"
     certificate: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntityChanged(Event):
+    """`fields`: the names of what was changed."""
+
+    name = "entity.changed"
+    entity: str
+    fields: str
+    by: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntityVerified(Event):
+    name = "entity.verified"
+    entity: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntityClosed(Event):
+    """How many were detached, and how many requests cancelled."""
+
+    name = "entity.closed"
+    entity: str
+    members: int
+    requests: int
+    by: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberDetached(Event):
+    """`cause`: `detached`, `left` or `closed`."""
+
+    name = "member.detached"
+    entity: str
+    by: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberSuspended(Event):
+    name = "member.suspended"
+    entity: str
+    by: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberResumed(Event):
+    name = "member.resumed"
+    entity: str
+    by: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberPromoted(Event):
+    name = "member.promoted"
+    entity: str
+    by: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemberDemoted(Event):
+    name = "member.demoted"
+    entity: str
+    by: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JoinAsked(Event):
+    name = "join.asked"
+    entity: str
+    request: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class JoinAccepted(Event):
+    name = "join.accepted"
+    entity: str
+    request: str
+    by: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JoinRefused(Event):
+    name = "join.refused"
+    entity: str
+    request: str
+    by: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class JoinCancelled(Event):
+    """`cause`: `withdrawn`, `replaced`, `attached` or `entity_closed`."""
+
+    name = "join.cancelled"
+    entity: str
+    request: str
+    by: str | None = None
 
 
 def plain(value: str | None) -> str | None:

@@ -4,14 +4,15 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import case, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session as OrmSession
 from sqlalchemy.orm import scoped_session
 
 from idp import clock
-from idp.audit import AccountActivated, AccountAdded, record
+from idp.audit import AccountActivated, AccountAdded, AccountDisabled, AccountEnabled, record
 from idp.db import Executor
+from idp.directory import links
 from idp.directory.identifiers import clean_name, fold_email, fold_identifier, fold_username
 from idp.errors import Conflict, Invalid, NotFound, Stale
 from idp.models import STAFF, Account, Attempt, Grant, Session
@@ -58,7 +59,9 @@ def add(
 
 
 def activate(on: Orm, account: Account) -> None:
-    """A pending account becomes active; its address counts as verified."""
+    """A pending account becomes active; its address counts as verified. Raises `Stale` when it waits no longer."""
+    if account.state != "pending":
+        raise Stale("account_not_pending")
     account.state = "active"
     account.email_verified = True
     account.updated_at = clock.now()
@@ -120,6 +123,28 @@ def end_everything(on: Orm, account_id: str, *, but: str | None = None) -> None:
     on.execute(update(Session).where(others, Session.ended_at.is_(None)).values(ended_at=now))
     given = (Grant.account_id == account_id) & Grant.session_id.is_distinct_from(but)
     on.execute(update(Grant).where(given, Grant.revoked_at.is_(None)).values(revoked_at=now))
+
+
+def disable(on: Orm, account_id: str, cause: str) -> None:
+    """No sign-in from now on: sessions, tokens and links in letters die. Raises `Conflict` when it is disabled already."""
+    for purpose in (links.ACTIVATION, links.RESET):
+        links.withdraw(on, purpose, account_id)
+    still = (Account.id == account_id) & (Account.state != "disabled")
+    values = {"state": "disabled", "updated_at": clock.now()}
+    if on.execute(update(Account).where(still).values(values).returning(Account.id)).scalar() is None:
+        raise Conflict("account_disabled", "this account is disabled already")
+    end_everything(on, account_id)
+    record(on, AccountDisabled(account=account_id, cause=cause))
+
+
+def enable(on: Orm, account_id: str) -> None:
+    """Let a disabled account sign in again; one that was never activated waits for that anew. Raises `Conflict`."""
+    state = case((Account.email_verified, "active"), else_="pending")
+    still = (Account.id == account_id) & (Account.state == "disabled")
+    values = {"state": state, "updated_at": clock.now()}
+    if on.execute(update(Account).where(still).values(values).returning(Account.id)).scalar() is None:
+        raise Conflict("account_not_disabled", "this account is not disabled")
+    record(on, AccountEnabled(account=account_id))
 
 
 def hold(on: Executor, account_id: str, epoch: int | None) -> None:

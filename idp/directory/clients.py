@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
 from sqlalchemy.exc import IntegrityError
 
 from idp import clock
-from idp.audit import ClientAdded, record
+from idp.audit import ClientAdded, ClientRemoved, ClientSecretRotated, record
 from idp.db import Database, Executor, dialect_of, insert
 from idp.directory.accounts import Orm
 from idp.directory.identifiers import clean_name
@@ -174,6 +174,28 @@ def get(on: Orm, client_id: str) -> Client:
     if client is None:
         raise NotFound("client_unknown", f"no client {client_id}")
     return client
+
+
+def remove(on: Orm, client_id: str) -> None:
+    """Remove a client with its grants, tokens, consents and sign-ins under way. Raises `NotFound`."""
+    # A statement, not the ORM's delete: the database takes along what belongs to the client.
+    if on.execute(delete(Client).where(Client.id == client_id).returning(Client.id)).scalar() is None:
+        raise NotFound("client_unknown", f"no client {client_id}")
+    changed(on, "clients")
+    record(on, ClientRemoved(client=client_id))
+
+
+def rotate_secret(on: Orm, client_id: str) -> str:
+    """A new secret, stored nowhere; the old one is dead. Raises `NotFound`, or `Conflict` for a client without one."""
+    secret = secrets.token_urlsafe(32)
+    still = (Client.id == client_id) & Client.secret_hash.is_not(None)
+    values = {"secret_hash": fingerprint(secret)}
+    if on.execute(update(Client).where(still).values(values).returning(Client.id)).scalar() is None:
+        get(on, client_id)
+        raise Conflict("client_without_secret", f"client {client_id} has no secret")
+    changed(on, "clients")
+    record(on, ClientSecretRotated(client=client_id))
+    return secret
 
 
 def listed(on: Orm) -> Sequence[Client]:

@@ -15,13 +15,14 @@ from sqlalchemy import Connection, bindparam, case, delete, insert, literal, nul
 
 from idp import clock
 from idp.audit import AccountBlocked, AccountUnblocked, record
-from idp.db import Database, Executor, Instant
+from idp.db import Database, Executor, Instant, dialect_of
 from idp.db import insert as upsert
 from idp.errors import Blocked, Throttled
 from idp.models import Guess, GuessCount
 from idp.sealing import Mac
 
 ADDRESS_WINDOW = 600
+LETTERS, LETTER_WINDOW = 10, 3600  # letters that one address may make leave, and in how many seconds
 LOST_AFTER = 60
 WAIT_SECONDS = 1.0
 FORGET_SECONDS = 86400  # counts of unknown identifiers and of addresses that were quiet for so long
@@ -127,6 +128,33 @@ class Lockout:
         """Clear an account's failures and its block."""
         _execute(on, _UNBLOCK, key=self.account_key(account_id), now=clock.now())
         record(on, AccountUnblocked(account=account_id, cause=cause))
+
+    def forget(self, on: Executor, account_id: str) -> None:
+        """Drop the count of an account that is erased."""
+        on.execute(delete(GuessCount).where(_COUNT.key == self.account_key(account_id)))
+
+    def letter(self, on: Executor, address: str) -> None:
+        """Count a letter that somebody at this address makes leave, in the open transaction.
+
+        Raises `Throttled` when `LETTERS` have left within an hour. Wrong answers are counted elsewhere.
+        """
+        if self._address_max == _NO_LIMIT:
+            return
+        now, key = clock.now(), self._mac.hex("letters", self.address_key(address))
+        over = _COUNT.since <= literal(now - LETTER_WINDOW, Instant)
+        again = {
+            "failed": case((over, 1), else_=_COUNT.failed + 1),
+            "since": case((over, literal(now, Instant)), else_=_COUNT.since),
+            "changed_at": now,
+        }
+        statement = (
+            upsert(dialect_of(on), GuessCount)
+            .values(key=key, kind="address", failed=1, pending=0, since=now, changed_at=now)
+            .on_conflict_do_update(index_elements=["key"], set_=again, where=over | (_COUNT.failed < LETTERS))
+            .returning(_COUNT.key)
+        )
+        if on.execute(statement).scalar() is None:
+            raise Throttled("letters_throttled", LETTER_WINDOW)
 
     def count(self, on: Executor, account_id: str) -> Count:
         """The failures of an account since its last success, and whether it is blocked."""

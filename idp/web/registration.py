@@ -5,12 +5,12 @@ from typing import Any, cast
 from flask import Blueprint, Response, request
 
 from idp import clock
-from idp.audit import PasswordChanged, PasswordResetAsked, record
+from idp.audit import PasswordChanged, PasswordResetAsked, RequestRefused, record
 from idp.db import orm
 from idp.directory import accounts, links
 from idp.directory.identifiers import MAX_EMAIL
 from idp.directory.links import ACTIVATION, RESET
-from idp.errors import Invalid
+from idp.errors import Invalid, Throttled
 from idp.language import N_, Translator
 from idp.login.method import Resets
 from idp.models import Account
@@ -89,6 +89,11 @@ def change(secret: str) -> Response:
 
 def _send_link(account: Account) -> None:
     if recently(orm, account.id, "password_reset", 3600) >= LETTERS_PER_HOUR:
+        return
+    try:
+        house().lockout.letter(orm, pages.address())
+    except Throttled as e:  # the page is the same: it never says whether a letter left
+        record(orm, RequestRefused(account=account.id, address=pages.address(), cause=e.cause, path=request.path))
         return
     secret, until = links.make(orm, RESET, account.id, house().settings.links.reset_seconds)
     address = f"{house().settings.server.issuer}/lost-password/{secret}"
