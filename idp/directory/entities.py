@@ -112,12 +112,12 @@ def verify(on: Orm, entity_id: str) -> Entity:
     return entity
 
 
-def close(on: Orm, entity: Entity, *, by: By = COMMAND) -> Sequence[Account]:
+def close(on: Orm, by: By, entity_id: str) -> Sequence[Account]:
     """Close an entity: everybody is detached, every waiting request cancelled, at once. Returns who was detached.
 
     Raises what `held` and `managed` raise.
     """
-    entity = managed(on, by, held(on, entity.id))
+    entity = managed(on, by, held(on, entity_id))
     members = [m.account for m in entity.memberships]
     for account in members:
         _detach(on, by, entity, account.id, "closed")
