@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 
 from idp import clock
 from idp.audit import (
@@ -319,3 +319,8 @@ def managed(on: Orm, by: By, entity: Entity) -> Entity:
     if found.role != "manager" or found.suspended_at is not None or found.account.state != "active":
         raise Forbidden("not_manager")
     return entity
+
+
+def size(on: Orm, entity_id: str) -> int:
+    """How many accounts belong to an entity."""
+    return int(on.execute(select(func.count()).where(_MEMBER.entity_id == entity_id)).scalar_one())
