@@ -9,11 +9,11 @@ import click
 
 from idp import audit
 from idp.db import orm
-from idp.directory import accounts, clients, entities
-from idp.errors import Invalid
+from idp.directory import accounts, clients, entities, personal_data
+from idp.errors import Conflict, Invalid
 from idp.house import House
 from idp.language import LANGUAGES
-from idp.login.method import Readiness, Resets
+from idp.login.method import Describes, Readiness, Resets
 from idp.models import ROLES, STAFF, Account, Client, Entity
 from idp.settings import LEVELS
 
@@ -133,6 +133,77 @@ def account_unblock(house: House, email: str, as_json: bool) -> None:
     _say_account(house, found, as_json)
 
 
+@account.command("resend")
+@click.argument("email")
+@as_json
+@click.pass_obj
+def account_resend(house: House, email: str, as_json: bool) -> None:
+    """Send a new activation letter; its link gives the whole time anew."""
+    found = accounts.get(orm, email)
+    if found.state != "pending":
+        raise Conflict("account_not_pending", f"{found.email} is {found.state}")
+    house.send_activation(orm, found)
+    orm.commit()
+    _say_account(house, found, as_json)
+
+
+@account.command("disable")
+@click.argument("email")
+@as_json
+@click.pass_obj
+def account_disable(house: House, email: str, as_json: bool) -> None:
+    """Let an account sign in no more; its sessions and tokens die."""
+    found = accounts.get(orm, email)
+    accounts.disable(orm, found.id, "command")
+    orm.commit()
+    _say_account(house, found, as_json)
+
+
+@account.command("enable")
+@click.argument("email")
+@as_json
+@click.pass_obj
+def account_enable(house: House, email: str, as_json: bool) -> None:
+    """Let a disabled account sign in again. One that was never activated gets a new activation letter."""
+    found = accounts.get(orm, email)
+    accounts.enable(orm, found.id)
+    orm.refresh(found)
+    if found.state == "pending":
+        house.send_activation(orm, found)
+    orm.commit()
+    _say_account(house, found, as_json)
+
+
+@account.command("erase")
+@click.argument("email")
+@as_json
+@click.pass_obj
+def account_erase(house: House, email: str, as_json: bool) -> None:
+    """Delete an account and everything about the person; the journal keeps the id only."""
+    found = accounts.get(orm, email)
+    value = {**describe_account(house, found), "state": "erased"}
+    personal_data.erase(orm, found.id, "command")
+    house.lockout.forget(orm, value["id"])
+    orm.commit()
+    say(value, as_json, f"{value['email']}: erased ({value['id']})")
+
+
+@account.command("export")
+@click.argument("email")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON value; without it the same, indented.")
+@click.pass_obj
+def account_export(house: House, email: str, as_json: bool) -> None:
+    """Show everything that is stored about a person, without secrets."""
+    found = accounts.get(orm, email)
+    t = house.languages[found.locale]
+    means = {name: m.describe(found.id, t) for name, m in house.methods.items() if isinstance(m, Describes)}
+    told = {name: [{"title": one.title, **dict(one.facts)} for one in held] for name, held in means.items()}
+    value = {**describe_account(house, found), **personal_data.export(orm, found.id), "means": told}
+    audit.record(orm, audit.AccountExported(account=found.id, cause="command"))
+    orm.commit()
+    say(value, as_json, json.dumps(value, ensure_ascii=False, indent=2))
+
+
 # Entities ---------------------------------------------------------------------------------------------------------
 
 
@@ -141,14 +212,24 @@ def entity() -> None:
     """Companies and law firms, and who belongs to them."""
 
 
-def _say_entity(found: Entity, as_json: bool) -> None:
+def describe_entity(found: Entity) -> dict[str, Any]:
+    """An entity as commands show it, with its members."""
     members = [
         {"email": m.account.email, "role": m.role, "suspended": m.suspended_at is not None} for m in found.memberships
     ]
-    names = ("id", "name", *entities.NUMBERS, "verified")
-    value = {**{name: getattr(found, name) for name in names}, "members": members}
-    lines = [f"{found.name} ({found.id})", *(f"  {m['email']}: {m['role']}" for m in members)]
-    say(value, as_json, "\n".join(lines))
+    values = {name: getattr(found, name) for name in ("id", "name", *entities.NUMBERS, "verified")}
+    return {**values, "closed": found.closed_at is not None, "members": members}
+
+
+def _entity_line(value: dict[str, Any]) -> str:
+    notes = [word for word in ("verified", "closed") if value[word]]
+    return f"{value['name']} ({', '.join([value['id'], *notes])})"
+
+
+def _say_entity(found: Entity, as_json: bool) -> None:
+    value = describe_entity(found)
+    members = [f"  {m['email']}: {m['role']}{', suspended' if m['suspended'] else ''}" for m in value["members"]]
+    say(value, as_json, "\n".join([_entity_line(value), *members]))
 
 
 @entity.command("add")
@@ -186,6 +267,55 @@ def entity_attach(entity_id: str, email: str, role: str, as_json: bool) -> None:
 def entity_show(entity_id: str, as_json: bool) -> None:
     """Show an entity and its members."""
     _say_entity(entities.get(orm, entity_id), as_json)
+
+
+@entity.command("list")
+@as_json
+def entity_list(as_json: bool) -> None:
+    """Show every entity."""
+    values = [describe_entity(e) for e in entities.listed(orm)]
+    say(values, as_json, "\n".join(map(_entity_line, values)) or "no entity")
+
+
+@entity.command("verify")
+@click.argument("entity_id", metavar="ID")
+@as_json
+def entity_verify(entity_id: str, as_json: bool) -> None:
+    """Note that the office has verified who the entity is."""
+    found = entities.verify(orm, entity_id)
+    orm.commit()
+    _say_entity(found, as_json)
+
+
+@entity.command("close")
+@click.argument("entity_id", metavar="ID")
+@as_json
+def entity_close(entity_id: str, as_json: bool) -> None:
+    """Close an entity: everybody is detached, waiting requests are cancelled."""
+    entities.close(orm, entities.COMMAND, entity_id)
+    orm.commit()
+    _say_entity(entities.get(orm, entity_id), as_json)
+
+
+def _member_command(act: str, sentence: str) -> None:
+    @entity.command(act, help=sentence)
+    @click.argument("entity_id", metavar="ID")
+    @click.argument("email")
+    @as_json
+    def run(entity_id: str, email: str, as_json: bool) -> None:
+        entities.change(orm, entities.COMMAND, entity_id, accounts.get(orm, email).id, act)
+        orm.commit()
+        _say_entity(entities.get(orm, entity_id), as_json)
+
+
+for _act, _sentence in {
+    "promote": "Make a collaborator a manager.",
+    "demote": "Make a manager a collaborator; one manager has to stay.",
+    "suspend": "Let a member sign in without the entity and its rights; one manager has to stay.",
+    "resume": "End a suspension.",
+    "detach": "Take a member out of an entity; one manager has to stay.",
+}.items():
+    _member_command(_act, _sentence)
 
 
 # Clients ----------------------------------------------------------------------------------------------------------
@@ -244,6 +374,28 @@ def client_list(as_json: bool) -> None:
     """Show every client."""
     values = [describe_client(c) for c in clients.listed(orm)]
     say(values, as_json, "\n".join(f"{v['client_id']}: {v['name']}" for v in values) or "no client")
+
+
+@client.command("remove")
+@click.argument("client_id")
+@as_json
+def client_remove(client_id: str, as_json: bool) -> None:
+    """Remove a client; its grants and tokens die."""
+    value = describe_client(clients.get(orm, client_id))
+    clients.remove(orm, client_id)
+    orm.commit()
+    say(value, as_json, f"{value['client_id']}: removed")
+
+
+@client.command("rotate-secret")
+@click.argument("client_id")
+@as_json
+def client_rotate_secret(client_id: str, as_json: bool) -> None:
+    """Give a client a new secret, shown once, now. The old one is dead."""
+    secret = clients.rotate_secret(orm, client_id)
+    orm.commit()
+    value = {**describe_client(clients.get(orm, client_id)), "client_secret": secret}
+    say(value, as_json, f"{client_id}: client_secret {secret} (shown once)")
 
 
 def _words(content: Any) -> str:
