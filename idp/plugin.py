@@ -17,9 +17,12 @@ from idp.language import N_, Translator
 from idp.login.method import (
     Attempt,
     Commands,
+    Describes,
+    Enrols,
     Keeps,
     Kind,
     LoginMethod,
+    Means,
     Page,
     Proof,
     Readiness,
@@ -54,7 +57,8 @@ class Desk:
     """What the house hands to a method.
 
     `origin` is the provider's own origin, from configuration. `session` is the ORM session of the request or command;
-    the house commits it. `mac` keys a hash for one purpose, `person` describes an account, `find` gives the id of the
+    the house commits it. `mac` keys a hash for one purpose, `seal` and `unseal` keep a value secret at rest under the name
+    of the place that holds it (another name does not open it: `Unavailable`), `person` describes an account, `find` gives the id of the
     account with an e-mail address or None.
     """
 
@@ -62,6 +66,8 @@ class Desk:
     rules: Rules
     session: scoped_session[Session]
     mac: Callable[[str], bytes]
+    seal: Callable[[bytes, str], bytes]
+    unseal: Callable[[bytes, str], bytes]
     verify_card: VerifyCard
     person: Callable[[str], Person]
     find: Callable[[str], str | None]
@@ -81,7 +87,9 @@ __all__ = [
     "Commands",
     "Conflict",
     "Counted",
+    "Describes",
     "Desk",
+    "Enrols",
     "Event",
     "Executor",
     "Instant",
@@ -89,6 +97,7 @@ __all__ = [
     "Keeps",
     "Kind",
     "LoginMethod",
+    "Means",
     "Misconfigured",
     "NotFound",
     "Numbers",

@@ -156,7 +156,7 @@ def challenges_without_knowing_anybody(bench: Bench) -> None:
 
 def accepts_a_good_answer(bench: Bench) -> None:
     """A good answer proves its account, and no other."""
-    known = bench.owner if bench.method.strength.asks_identifier else None
+    known = None if bench.method.strength.finds_account else bench.owner
     for number in range(2):
         form = bench.case.answer(bench.method, bench.owner, bench.show(known, f"good-{number}"))
         proof = bench.send(known, form, f"good-{number}")
@@ -199,7 +199,7 @@ def refuses_everything_else(bench: Bench) -> None:
 
 def refuses_an_answer_without_a_challenge(bench: Bench) -> None:
     """A method whose question holds a nonce takes the answer to no other attempt, and only once."""
-    known = bench.owner if bench.method.strength.asks_identifier else None
+    known = None if bench.method.strength.finds_account else bench.owner
     if not bench.method.strength.phishing_resistant:
         return
     form = bench.case.answer(bench.method, bench.owner, bench.show(known, "first"))

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import click
+from sqlalchemy.orm import Session
 
+from idp.language import Translator
 from idp.rules import PasswordRules
 from idp.settings import Section
 
@@ -130,12 +132,60 @@ class Resets(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Means:
+    """One means of identification that an account holds, in words for the person: its title, and facts about it."""
+
+    title: str
+    facts: tuple[tuple[str, str], ...]
+
+
+@runtime_checkable
+class Describes(Protocol):
+    """A method that can tell what an account holds."""
+
+    def describe(self, account_id: str, t: Translator) -> list[Means]:
+        """What the account has enrolled, in the language of `t`."""
+        ...
+
+
+@runtime_checkable
+class Enrols(Protocol):
+    """A method whose means a person adds and removes herself. The house has asked who she is, journals and writes.
+
+    `fields` names a template with the fields of an answer, to stand inside a form of the house.
+    """
+
+    fields: str
+
+    def begin(self, account_id: str) -> Page:
+        """Prepare new means; what the person has to see of it, this once. Raises `Conflict` when she has one in use."""
+        ...
+
+    def confirm(self, account_id: str, form: Mapping[str, str]) -> Page:
+        """Put what was begun into use by a first answer; what she has to keep, shown this once. Raises `Refused`."""
+        ...
+
+    def remove(self, account_id: str) -> None:
+        """Forget the means. Raises `NotFound`."""
+        ...
+
+
 @runtime_checkable
 class Commands(Protocol):
     """A method that adds commands to `idp`."""
 
     def commands(self) -> list[click.Command]:
         """The commands or groups to add, usable inside the house's context."""
+        ...
+
+
+@runtime_checkable
+class Purges(Protocol):
+    """A method that keeps rows which are over some day."""
+
+    def purge(self, now: int, session: Session) -> int:
+        """Delete some hundred rows that are over at `now`, in the open transaction; how many. Called until it is none."""
         ...
 
 
@@ -149,12 +199,16 @@ class Keeps(Protocol):
 __all__ = [
     "Attempt",
     "Commands",
+    "Describes",
+    "Enrols",
     "Keeps",
     "Kind",
     "LoginMethod",
+    "Means",
     "Page",
     "PasswordRules",
     "Proof",
+    "Purges",
     "Readiness",
     "Resets",
     "Rule",

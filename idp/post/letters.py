@@ -93,6 +93,39 @@ def password_changed(t: Translator, person: Person, link: str, at: int, address:
     )
 
 
+def means_changed(
+    t: Translator, person: Person, link: str, at: int, means: str, *, added: bool, address: str
+) -> Letter:
+    """A means of identification, `means`, was added or removed at `at`; `link` leads to asking for a new password."""
+    said = (
+        t(
+            "A means of identification was added to your account on %(when)s: %(means)s.",
+            when=t.instant(at),
+            means=means,
+        )
+        if added
+        else t(
+            "A means of identification was removed from your account on %(when)s: %(means)s.",
+            when=t.instant(at),
+            means=means,
+        )
+    )
+    return Letter(
+        "means_changed",
+        t,
+        t("Your means of identification have changed"),
+        _greeting(t, person),
+        (
+            said,
+            t("The change came from the network address %(address)s.", address=ip_address(address)),
+            t("If it was you, there is nothing to do."),
+        ),
+        t("It was not me: ask for a new password"),
+        link,
+        (t("If it was not you, tell us as well."),),
+    )
+
+
 def activation(t: Translator, person: Person, link: str, deadline: int) -> Letter:
     """An account was opened; `link` leads to choosing its password, once, until `deadline`."""
     return Letter(
@@ -101,6 +134,20 @@ def activation(t: Translator, person: Person, link: str, deadline: int) -> Lette
         t("Activate your account"),
         _greeting(t, person),
         (t("An account was opened for you with this e-mail address. Choose its password to activate it."),),
+        t("Activate my account"),
+        link,
+        (_once(t, deadline), t("If this letter is not meant for you, do nothing: the account will not be activated.")),
+    )
+
+
+def activation_reminder(t: Translator, person: Person, link: str, deadline: int) -> Letter:
+    """The account waits and its `deadline` is near; `link` does what the one of the first letter does."""
+    return Letter(
+        "activation_reminder",
+        t,
+        t("Your account waits for its activation"),
+        _greeting(t, person),
+        (t("An account was opened for you with this e-mail address, and it has not been activated yet."),),
         t("Activate my account"),
         link,
         (_once(t, deadline), t("If this letter is not meant for you, do nothing: the account will not be activated.")),

@@ -4,10 +4,14 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
+import pyotp
 import pytest
 from idp_smartcard import Smartcard, cards
+from idp_totp import Totp
+from idp_totp.tables import Seed
 from services.authority import NOW, CardAuthority, token
 from services.office import ISSUER, Opens
+from sqlalchemy import select
 
 from idp import clock
 from idp.db import orm
@@ -48,7 +52,24 @@ class SmartcardCase:
         return {"token": token(CERTIFICATE, page.values["nonce"], ISSUER)}
 
 
-CASES: dict[str, Case] = {"password": PasswordCase(), "smartcard": SmartcardCase()}
+class TotpCase:
+    """A code of an application that shares a seed; each answer is of a step not used before."""
+
+    fields: tuple[str, ...] = ("code",)
+    seed = ""
+
+    def enrol(self, method: Any, account_id: str) -> None:
+        assert isinstance(method, Totp)
+        self.seed = method.begin(account_id).values["secret"].replace(" ", "")
+        step = NOW // 30 - 1
+        method.confirm(account_id, {"code": pyotp.TOTP(self.seed).generate_otp(step)})
+
+    def answer(self, method: Any, account_id: str, page: Page) -> Mapping[str, str]:
+        last = orm.execute(select(Seed.last_step).where(Seed.account_id == account_id)).scalar_one()
+        return {"code": pyotp.TOTP(self.seed).generate_otp(last + 1)}
+
+
+CASES: dict[str, Case] = {"password": PasswordCase(), "smartcard": SmartcardCase(), "totp": TotpCase()}
 
 
 def test_every_installed_method_has_a_case() -> None:

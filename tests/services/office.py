@@ -239,7 +239,7 @@ def open_office(url: str, folder: Path, **tables: Mapping[str, Any]) -> Office:
 
 def furnish(url: str, folder: Path) -> None:
     """Migrate an empty database, make its keys, its people and its clients."""
-    office = open_office(url, folder, login={"methods": ["password", "smartcard"]})
+    office = open_office(url, folder, login={"methods": ["password", "smartcard", "totp"]})
     migrate.upgrade(office.house.database, office.house.owners)
     office.house.ring.first_start()
     method = office.house.methods.resetting

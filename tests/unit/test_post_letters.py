@@ -36,6 +36,9 @@ KINDS: dict[str, Make] = {
     "password_reset": lambda t, person: letters.password_reset(t, person, LINK, DEADLINE),
     "account_blocked": lambda t, person: letters.account_blocked(t, person, LINK),
     "password_changed": lambda t, person: letters.password_changed(t, person, LINK, DEADLINE, "2001:db8::7"),
+    "means_changed": lambda t, person: letters.means_changed(
+        t, person, LINK, DEADLINE, "Smartcard", added=True, address="2001:db8::7"
+    ),
     "activation": lambda t, person: letters.activation(t, person, LINK, DEADLINE),
 }
 HOSTILE = [

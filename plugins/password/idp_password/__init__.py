@@ -12,6 +12,7 @@ from idp.plugin import (
     Invalid,
     Kind,
     LoginMethod,
+    Means,
     Page,
     Proof,
     Readiness,
@@ -19,6 +20,7 @@ from idp.plugin import (
     Rule,
     Section,
     Strength,
+    Translator,
     clock,
 )
 from idp_password import policy
@@ -69,6 +71,11 @@ class Password:
             self._keep(attempt.account_id, self._hasher.hash(typed))
             self._desk.session.commit()
         return Proof(attempt.account_id)
+
+    def describe(self, account_id: str, t: Translator) -> list[Means]:
+        set_on = select(Row.changed_at).where(Row.account_id == account_id)
+        found = self._desk.session.execute(set_on).scalar_one_or_none()
+        return [] if found is None else [Means(t(N_("Password")), ((t(N_("Set on")), t.instant(found)),))]
 
     def rules(self, account_id: str | None, secret: str | None = None) -> list[Rule]:
         person = self._desk.person(account_id) if account_id else None

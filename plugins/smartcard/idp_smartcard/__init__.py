@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 from pydantic import Field, field_validator
+from sqlalchemy.orm import Session
 
 from idp.plugin import (
     N_,
@@ -11,17 +12,19 @@ from idp.plugin import (
     Desk,
     Kind,
     LoginMethod,
+    Means,
     Numbers,
     Page,
     Proof,
     Readiness,
     Section,
     Strength,
+    Translator,
     clock,
 )
 from idp_smartcard import cards, commands, webeid
 from idp_smartcard.challenges import Challenges
-from idp_smartcard.tables import ACTIVE
+from idp_smartcard.tables import ACTIVE, REMOVED
 
 
 class CardSettings(Section):
@@ -83,6 +86,12 @@ class Smartcard:
         card = cards.with_certificate(self._desk, checked.sha256)
         card.last_used_at = clock.now()
         return Proof(card.account_id, checked.sha256)
+
+    def describe(self, account_id: str, t: Translator) -> list[Means]:
+        return [cards.in_words(card, t) for card in cards.of_account(self._desk, account_id) if card.state != REMOVED]
+
+    def purge(self, now: int, session: Session) -> int:
+        return self._challenges.purge(now, session)
 
     def commands(self) -> list[click.Command]:
         return [commands.group(self._desk)]

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from idp.plugin import N_, CardEnrolled, Conflict, Desk, Event, NotFound, Refused, clock
+from idp.plugin import N_, CardEnrolled, Conflict, Desk, Event, Means, NotFound, Refused, Translator, clock
 from idp_smartcard.tables import ACTIVE, BLOCKED, REMOVED, Card
 
 NOT_REGISTERED = N_(
@@ -120,6 +120,14 @@ def describe(card: Card) -> dict[str, Any]:
         "added_at": clock.text(card.added_at),
         "last_used_at": None if card.last_used_at is None else clock.text(card.last_used_at),
     }
+
+
+def in_words(card: Card, t: Translator) -> Means:
+    """A card as its holder reads about it."""
+    facts = [(t(N_("Card holder")), card.subject), (t(N_("Valid until")), t.instant(card.expires_at))]
+    if card.last_used_at is not None:
+        facts.append((t(N_("Last used on")), t.instant(card.last_used_at)))
+    return Means(t(N_("Blocked smartcard") if card.state == BLOCKED else N_("Smartcard")), tuple(facts))
 
 
 def _held(desk: Desk, account_id: str, sha256: str) -> Card:

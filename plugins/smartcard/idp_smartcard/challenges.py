@@ -9,11 +9,13 @@ import hashlib
 import hmac
 from typing import Final
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select, tuple_
+from sqlalchemy.orm import Session
 
 from idp.plugin import N_, Desk, Refused, clock, insert, token
 from idp_smartcard.tables import Challenge
 
+BATCH = 500
 LOGIN: Final = "login"
 TOO_LATE = N_("The time for this card sign-in has run out. Try again.")
 
@@ -53,6 +55,15 @@ class Challenges:
         if seed is None:
             raise Refused("challenge_unknown", message=TOO_LATE)
         return self._nonce(seed, attempt_id, purpose)
+
+    @staticmethod
+    def purge(now: int, session: Session) -> int:
+        """Delete up to `BATCH` challenges whose time is over; how many."""
+        over = select(Challenge.attempt_id, Challenge.purpose).where(Challenge.expires_at <= now).limit(BATCH)
+        found = session.execute(over).all()
+        key = tuple_(Challenge.attempt_id, Challenge.purpose)
+        session.execute(delete(Challenge).where(key.in_([tuple(row) for row in found]), Challenge.expires_at <= now))
+        return len(found)
 
     def _nonce(self, seed: str, attempt_id: str, purpose: str) -> str:
         # A seed and a purpose hold no blank, so the three parts cannot run into one another.

@@ -1,6 +1,5 @@
 """Fixtures: the method on a desk whose parts are real, two accounts, and an authority whose cards are accepted."""
 
-import hashlib
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -15,6 +14,7 @@ from idp.db import Database
 from idp.language import Languages
 from idp.models import Account
 from idp.plugin import Desk, Person
+from idp.sealing import Sealer
 from idp.settings import build
 from idp.trust import anchors, chain
 
@@ -43,11 +43,14 @@ def office(database: Database, move: Callable[[int], None], authority: CardAutho
             mail = f"{who}@e1.example"
             on.execute(insert(Account).values(id=who, email=mail, email_key=mail, **common))
     trusted = anchors.Trusted()
+    sealer = Sealer(b"m" * 32)
     desk = Desk(
         origin=ORIGIN,
         rules=build({}).rules,
         session=session,
-        mac=lambda purpose: hashlib.sha256(f"master {purpose}".encode()).digest(),
+        mac=sealer.key,
+        seal=sealer.seal,
+        unseal=sealer.unseal,
         verify_card=lambda der, at: chain.verify(der, at, trusted(session)),
         person=lambda account_id: Person(account_id, f"{account_id}@e1.example", "A", "M"),
         find=lambda email: session.execute(select(Account.id).where(Account.email_key == email)).scalar_one_or_none(),
