@@ -241,7 +241,7 @@ def _say_entity(found: Entity, as_json: bool) -> None:
 @click.option("--activity-code")
 @click.option("--country")
 @as_json
-def entity_add(name: str, manager: str, as_json: bool, **numbers: str | None) -> None:
+def entity_add(name: str, manager: str, as_json: bool, **numbers: Any) -> None:
     """Add an entity with its first manager."""
     made = entities.add(orm, name, accounts.get(orm, manager), **numbers)
     orm.commit()
