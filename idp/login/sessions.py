@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, select, update
 from idp import clock
 from idp.audit import SessionEnded, record
 from idp.db import Database, Executor
-from idp.errors import Stale
+from idp.errors import NotFound, Stale
 from idp.login import assurance
 from idp.login.assurance import Proven
 from idp.models import Account, Grant, Session
@@ -42,6 +42,17 @@ class Live:
         return assurance.level(self.proofs)
 
 
+@dataclass(frozen=True)
+class Seen:
+    """A living session as its owner sees it in a list: since when, last used when, from where, with which program."""
+
+    id: str
+    created_at: int
+    seen_at: int
+    address: str
+    user_agent: str
+
+
 _ROW = Session.__table__.c
 _PERSON = Account.__table__.c
 _FIND = (
@@ -60,6 +71,11 @@ _HOLD = (
     .where(_ROW.id == bindparam("sid"), _ROW.ended_at.is_(None))
     .values(seen_at=_ROW.seen_at)
     .returning(_ROW.id)
+)
+_OF_ACCOUNT = (
+    select(_ROW.id, _ROW.created_at, _ROW.seen_at, _ROW.address, _ROW.user_agent)
+    .where(_ROW.ended_at.is_(None))
+    .order_by(_ROW.seen_at.desc(), _ROW.created_at.desc())
 )
 _END = update(Session).where(_ROW.id == bindparam("sid"), _ROW.ended_at.is_(None)).values(ended_at=bindparam("now"))
 
@@ -135,18 +151,41 @@ class Sessions:
 
     def end(self, on: Executor, live: Live, cause: str) -> None:
         """End a session and the grants that live by it; those for `offline_access` outlive it."""
-        on.execute(_END, {"sid": live.id, "now": clock.now()})
-        grants = Grant.__table__.c
-        on.execute(
-            update(Grant)
-            .where(
-                grants.session_id == live.id,
-                grants.revoked_at.is_(None),
-                (" " + grants.scope + " ").not_like("% offline\\_access %", escape="\\"),
-            )
-            .values(revoked_at=clock.now())
+        _end(on, live.account_id, live.id, cause)
+
+    def living(self, on: Executor, account_id: str) -> list[Seen]:
+        """The living sessions of an account, the one used last first."""
+        now = clock.now()
+        still = (_ROW.expires_at > now) & (_ROW.seen_at > now - self._limits.idle_seconds)
+        rows = on.execute(_OF_ACCOUNT.where(_ROW.account_id == account_id, still))
+        return [Seen(*row) for row in rows]
+
+    def end_one(self, on: Executor, live: Live, sid: str) -> None:
+        """End a living session of the same person by its id. Raises `NotFound` when she has none of that id."""
+        if sid not in {seen.id for seen in self.living(on, live.account_id)}:
+            raise NotFound("session_unknown")
+        _end(on, live.account_id, sid, "account")
+
+    def end_others(self, on: Executor, live: Live) -> None:
+        """End every other living session of the same person."""
+        for seen in self.living(on, live.account_id):
+            if seen.id != live.id:
+                _end(on, live.account_id, seen.id, "account")
+
+
+def _end(on: Executor, account_id: str, sid: str, cause: str) -> None:
+    now, grants = clock.now(), Grant.__table__.c
+    on.execute(_END, {"sid": sid, "now": now})
+    on.execute(
+        update(Grant)
+        .where(
+            grants.session_id == sid,
+            grants.revoked_at.is_(None),
+            (" " + grants.scope + " ").not_like("% offline\\_access %", escape="\\"),
         )
-        record(on, SessionEnded(account=live.account_id, session=live.id, cause=cause))
+        .values(revoked_at=now)
+    )
+    record(on, SessionEnded(account=account_id, session=sid, cause=cause))
 
 
 def _live(row: Any) -> Live:

@@ -1,15 +1,21 @@
 """The home page, the language switch, static files, and whether the service is well."""
 
+from collections.abc import Callable
+from typing import cast
+
 from flask import Blueprint, Response
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
 from idp.db import orm
 from idp.directory import accounts
+from idp.directory.profile import TITLE_WORDS
 from idp.errors import Refusal
 from idp.language import LANGUAGES
+from idp.login.sessions import Live
+from idp.models import Account, Membership
 from idp.web import pages
-from idp.web.pages import LANGUAGE_DAYS, draw, form, go, house, session, set_cookie
+from idp.web.pages import LANGUAGE_DAYS, draw, form, go, house, session, set_cookie, translator
 from idp.web.static_files import StaticFiles
 
 home = Blueprint("home", __name__)
@@ -31,12 +37,34 @@ def static_files(files: StaticFiles) -> Blueprint:
 @home.get("/")
 def index() -> Response:
     """Home: who is signed in, and for whom."""
-    live = session()
-    if live is None:
-        return go("/login")
-    member = accounts.by_id(orm, live.account_id).membership
-    acts = member if member and member.suspended_at is None and member.entity.closed_at is None else None
-    return draw("home.html", entity=acts.entity if acts else None, role=acts.role if acts else None)
+    return draw("home.html") if session() else go("/login")
+
+
+@home.app_context_processor
+def _of_the_hall() -> dict[str, Callable[[], object]]:
+    """What the frame of signed-in pages asks for; looked up only where it is drawn."""
+    return {"acting": _acting, "addressed": _addressed}
+
+
+def _acting() -> Membership | None:
+    """The membership in whose name the signed-in person acts, if any."""
+    member = _person().membership
+    return member if member and member.suspended_at is None and member.entity.closed_at is None else None
+
+
+def _addressed() -> str:
+    """How the office addresses the signed-in person, by its rule `greeting`; what is unknown leaves no gap."""
+    person = _person()
+    words = {
+        "title": translator()(TITLE_WORDS[person.title]) if person.title else "",
+        "given_name": person.given_name,
+        "family_name": person.family_name,
+    }
+    return " ".join(house().settings.rules.greeting.format(**words).split())
+
+
+def _person() -> Account:
+    return accounts.by_id(orm, cast(Live, session()).account_id)
 
 
 @home.post("/language")

@@ -22,6 +22,7 @@ from idp.login.sessions import Live
 from idp.models import Consent
 from idp.oidc.request import AuthorizationRequest, answer, demand
 from idp.web import pages
+from idp.web.account import shared
 from idp.web.pages import browser, draw, form, go, house, known_browser, session, set_cookie, translator
 
 login = Blueprint("login", __name__)
@@ -113,7 +114,7 @@ def consent(ticket: str) -> Response:
         "consent.html",
         portal=client,
         action=f"/consent/{ticket}",
-        items=_items(asked.scope, account),
+        items=shared(asked.scope, account),
         forms=[asked.origin],
     )
 
@@ -381,20 +382,3 @@ def _keep_consent(on: Executor, account_id: str, client_id: str, scopes: list[st
             index_elements=["account_id", "client_id"], set_=values
         )
     )
-
-
-def _items(scopes: tuple[str, ...], account: Any) -> list[dict[str, str | None]]:
-    """What a portal asks for, in words, with the person's own values."""
-    t = translator()
-    member = account.membership
-    roles = {"manager": t(N_("Manager")), "collaborator": t(N_("Collaborator"))}
-    values: dict[str, tuple[str, str | None]] = {
-        "profile": (t(N_("Name")), f"{account.given_name} {account.family_name}"),
-        "email": (t(N_("E-mail address")), account.email),
-        "phone": (t(N_("Telephone number")), account.phone),
-        "address": (t(N_("Postal address")), None),
-        "entity": (t(N_("Company")), member.entity.name if member else None),
-        "roles": (t(N_("Role in the company")), roles[member.role] if member else None),
-        "offline_access": (t(N_("Access while you are away")), t(N_("Until you withdraw it"))),
-    }
-    return [{"label": values[s][0], "value": values[s][1]} for s in scopes if s in values]
