@@ -8,13 +8,14 @@ from pathlib import Path
 from flask import Flask
 from flask.sessions import SessionInterface
 
-from idp import migrate
+from idp import clock, migrate
 from idp.audit import Journal, plain
 from idp.db import Database, Executor, db, listen, options, orm, prepare
-from idp.directory import accounts
+from idp.directory import accounts, links
 from idp.directory.clients import Clients
 from idp.errors import Misconfigured, Unavailable
 from idp.house import House
+from idp.housekeeping import Housekeeping
 from idp.keys.ring import Ring
 from idp.keys.software import SoftwareStore
 from idp.language import Languages
@@ -23,6 +24,7 @@ from idp.login.assurance import Levels
 from idp.login.attempts import Attempts, Verifier
 from idp.login.lockout import Lockout
 from idp.login.sessions import Sessions
+from idp.models import Account
 from idp.oidc import discovery
 from idp.oidc.errors import OAuthError
 from idp.oidc.server import TokenEndpoint
@@ -38,6 +40,7 @@ from idp.web import pages
 from idp.web.account import account
 from idp.web.home import home, static_files
 from idp.web.login import login
+from idp.web.means import means
 from idp.web.oauth import oauth
 from idp.web.refusals import refuse
 from idp.web.registration import registration
@@ -71,7 +74,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     files = StaticFiles((prefix, folder) for prefix, folder in folders if folder.is_dir())
     pages.init(app, house, files)
     app.register_error_handler(Exception, refuse)
-    for blueprint in (home, account, login, oauth, registration, static_files(files)):
+    for blueprint in (home, account, login, means, oauth, registration, static_files(files)):
         app.register_blueprint(blueprint)
     return app
 
@@ -119,6 +122,12 @@ def _house(app: Flask, settings: Settings, classes: dict[str, type]) -> House:
             letter = letters.account_blocked(languages[account.locale], account, ask)
             outbox.put(on, letter, account_id, account.email)
 
+    def remind(on: Executor, account: Account, until: int) -> None:
+        secret, _ = links.make(on, links.ACTIVATION, account.id, until - clock.now())
+        address = f"{settings.server.issuer}/activate/{secret}"
+        letter = letters.activation_reminder(languages[account.locale], account, address, until)
+        outbox.put(on, letter, account.id, account.email)
+
     outbox = Outbox(sealer, settings.mail, settings.office)
     desk = Desk(
         origin=settings.server.issuer,
@@ -135,6 +144,7 @@ def _house(app: Flask, settings: Settings, classes: dict[str, type]) -> House:
     lockout = Lockout(
         database, sealer.mac("lockout"), settings.lockout.max_attempts, settings.throttle.address_failures
     )
+    methods = registry.build(classes, settings.methods, desk)
     tokens = Tokens(database, ring, clients, levels, settings.tokens, settings.server.issuer)
     return House(
         settings=settings,
@@ -146,7 +156,7 @@ def _house(app: Flask, settings: Settings, classes: dict[str, type]) -> House:
         clients=clients,
         ring=ring,
         outbox=outbox,
-        methods=registry.build(classes, settings.methods, desk),
+        methods=methods,
         levels=levels,
         lockout=lockout,
         sessions=Sessions(database, settings.sessions),
@@ -156,6 +166,7 @@ def _house(app: Flask, settings: Settings, classes: dict[str, type]) -> House:
         token_endpoint=TokenEndpoint(settings.server.issuer, clients, tokens, _report),
         metadata=discovery.document(settings.server.issuer, levels),
         form_mac=sealer.mac("form"),
+        keeper=Housekeeping(database, settings.rules.activation, methods, lockout, remind),
     )
 
 

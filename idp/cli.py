@@ -6,19 +6,20 @@ from typing import NoReturn
 
 import click
 
-from idp import audit, migrate, serve
+from idp import audit, clock, migrate, serve
 from idp.app import create_app
 from idp.commands import account, as_json, client, entity, say
 from idp.db import OUTAGES, orm, unavailable
 from idp.errors import Invalid, Misconfigured, Refusal
 from idp.house import House
+from idp.inspection import check, config, rules
 from idp.keys.commands import key
 from idp.login import registry
 from idp.login.method import Commands
 from idp.settings import load
 from idp.trust.commands import certs, trust
 
-HOUSELESS = ("certs", "plugins")  # commands that work without a configuration or a database
+HOUSELESS = ("certs", "check", "config", "plugins", "rules")  # commands that work without a configuration or a database
 
 
 def main() -> NoReturn:
@@ -100,7 +101,7 @@ def idp(ctx: click.Context) -> None:
     ctx.call_on_close(house.journal.seal)
 
 
-for command in (account, certs, client, entity, key, trust):
+for command in (account, certs, check, client, config, entity, key, rules, trust):
     idp.add_command(command)
 
 
@@ -125,6 +126,15 @@ def migrate_(house: House, as_json: bool) -> None:
     """Bring the tables of the house and of its plugins up to date."""
     done = migrate.upgrade(house.database, house.owners)
     say(done, as_json, "\n".join(f"{name}: {revision}" for name, revision in done.items()))
+
+
+@idp.command()
+@as_json
+@click.pass_obj
+def purge(house: House, as_json: bool) -> None:
+    """Do now what the provider does every hour: delete what is over, and accounts that nobody activated."""
+    done = house.keeper.run(clock.now())
+    say(done, as_json, "\n".join(f"{kind}: {count}" for kind, count in done.items()))
 
 
 @idp.command()

@@ -7,6 +7,7 @@ from idp.audit import Journal
 from idp.db import Database, Executor
 from idp.directory import links
 from idp.directory.clients import Clients
+from idp.housekeeping import Housekeeping
 from idp.keys.ring import Ring
 from idp.language import Languages
 from idp.login.assurance import Levels
@@ -49,6 +50,7 @@ class House:
     token_endpoint: TokenEndpoint
     metadata: bytes
     form_mac: Mac
+    keeper: Housekeeping
 
     def housekeeping(self) -> dict[str, Callable[[], object]]:
         """What has to be done every second or so, by one process or by several at once.
@@ -60,6 +62,7 @@ class House:
             "lockout": self.lockout.sweep,
             "post": lambda: self.outbox.deliver_due(self.database),
             "keys": self.ring.tidy,
+            "purge": self.keeper.hourly,
         }
 
     def send_activation(self, on: Executor, account: Account) -> None:
