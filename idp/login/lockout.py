@@ -216,10 +216,10 @@ class Lockout:
     def _end(on: Executor, taken: Reservation) -> bool:
         return bool(on.execute(delete(Guess).where(Guess.id == taken.id).returning(Guess.id)).scalar())
 
-    @staticmethod
-    def _read(on: Executor, key: str) -> Count:
+    def _read(self, on: Executor, key: str) -> Count:
         row = on.execute(select(_COUNT.failed, _COUNT.blocked_at).where(_COUNT.key == key)).one_or_none()
-        return Count(row.failed, row.blocked_at is not None) if row else Count(0, False)
+        # A maximum that was lowered since blocks without a further wrong answer.
+        return Count(row.failed, row.blocked_at is not None or row.failed >= self._max) if row else Count(0, False)
 
 
 class _Busy(Exception):

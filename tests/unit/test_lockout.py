@@ -65,6 +65,23 @@ def events(lockout: Lockout) -> list[str]:
         return [str(e["event"]) for e in entries(c)]
 
 
+def test_a_lower_maximum_blocks_whoever_has_reached_it_and_a_higher_one_frees_nobody(
+    database: Database, lockout: Lockout, advance: Advance
+) -> None:
+    for _ in range(4):
+        wrong(lockout)
+    lower, higher = (Lockout(database, Mac(KEY), most, 20) for most in (3, 9))
+    with pytest.raises(Blocked):
+        wrong(lower)
+    assert (stored(lower).blocked, stored(lockout).blocked) == (True, False)
+    wrong(lockout)
+    with pytest.raises(Blocked):
+        wrong(higher)
+    with database.begin() as c:
+        lower.unblock(c, "bob", "command")
+    assert wrong(lower) == Count(1, False)
+
+
 @pytest.mark.requirement("C23")
 def test_the_last_wrong_answer_blocks_and_the_right_one_is_then_refused(lockout: Lockout, advance: Advance) -> None:
     assert [wrong(lockout) for _ in range(4)] == [Count(n, False) for n in (1, 2, 3, 4)]
