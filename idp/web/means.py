@@ -73,14 +73,14 @@ def index() -> Response:
 @means.get("/<name>/add")
 def ask_to_add(name: str) -> Response:
     """Ask the password before anything is prepared."""
-    _addable(name)
-    return _ask(name, "add")
+    _enrols(name)
+    return _ask(name, "add") if _ready(name) is Readiness.AVAILABLE else go("/account/means")
 
 
 @means.post("/<name>/add")
 def begin(name: str) -> Response:
     """Prepare the new means and show it, this once."""
-    fields, live, method = form(), _live(), _addable(name)
+    fields, live, method = form(), _live(), _enrols(name, Readiness.AVAILABLE)
     try:
         verified = _password(fields)
     except Refused as e:
@@ -101,7 +101,7 @@ def look_at_confirm(name: str) -> Response:
 @means.post("/<name>/confirm")
 def confirm(name: str) -> Response:
     """Put the new means into use; what has to be kept is shown this once."""
-    fields, live, method = form(), _live(), _addable(name)
+    fields, live, method = form(), _live(), _enrols(name, Readiness.AVAILABLE)
     try:
         page = method.confirm(live.account_id, fields)
     except Refused as e:
@@ -118,14 +118,14 @@ def confirm(name: str) -> Response:
 @means.get("/<name>/remove")
 def ask_to_remove(name: str) -> Response:
     """Ask the password, and an answer of the means that is to go."""
-    _removable(name)
-    return _ask(name, "remove")
+    _enrols(name)
+    return _ask(name, "remove") if _ready(name) is Readiness.ENROLLED else go("/account/means")
 
 
 @means.post("/<name>/remove")
 def remove(name: str) -> Response:
     """Forget the means."""
-    fields, live, method = form(), _live(), _removable(name)
+    fields, live, method = form(), _live(), _enrols(name, Readiness.ENROLLED)
     try:
         verified = _password(fields)
         _verify(house().methods[name], fields, None)
@@ -143,21 +143,18 @@ def _live() -> Live:
     return cast(Live, session())
 
 
-def _enrols(name: str, ready: Readiness) -> Enrols:
+def _enrols(name: str, ready: Readiness | None = None) -> Enrols:
+    """The method of that name. Raises `NotFound`, or `Conflict` when the person is not as `ready` as the act needs."""
     method = house().methods.get(name)
     if not isinstance(method, Enrols) or house().methods.resetting is None:
         pages.not_found()
-    if cast(LoginMethod, method).ready_for(_live().account_id) is not ready:
+    if ready and _ready(name) is not ready:
         raise Conflict("means_changed")
     return method
 
 
-def _addable(name: str) -> Enrols:
-    return _enrols(name, Readiness.AVAILABLE)
-
-
-def _removable(name: str) -> Enrols:
-    return _enrols(name, Readiness.ENROLLED)
+def _ready(name: str) -> Readiness:
+    return house().methods[name].ready_for(_live().account_id)
 
 
 def _password(fields: Mapping[str, str]) -> Verified:
