@@ -24,9 +24,9 @@ from idp.models import REPRESENTATIVES, TITLES, Account
 
 LONGEST = {"number": 10, "kind": 30, "street": 120, "more": 120, "box": 40, "postal_code": 16, "city": 80}
 MAX_PHONE, MAX_NUMBER = 40, 40
-ADDRESS = (*LONGEST, "country")
-FIELDS = (
-    "title", "given_name", "family_name", "phone_country", "phone", "phone_office_country", "phone_office",
+ADDRESS = ("country", *LONGEST)
+FIELDS = (  # in the order of the form
+    "title", "family_name", "given_name", "phone_country", "phone", "phone_office_country", "phone_office",
     *(f"address_{part}" for part in ADDRESS), "representative_kind", "representative_number",
 )  # fmt: skip
 TITLE_WORDS = {"mr": N_("Mr"), "ms": N_("Ms")}
@@ -80,12 +80,12 @@ def judge(fields: Mapping[str, str]) -> Profile:
     phone = checked(lambda: judge_phone("phone", fields))
     phone_office = checked(lambda: judge_phone("phone_office", fields))
     address = {part: checked(lambda part=part: _part(fields, part)) for part in ADDRESS}  # type: ignore[misc]
-    if any(text for part, text in address.items() if part != "country"):
+    if any(fields.get(f"address_{part}", "").strip() for part in LONGEST):
         faults += _gaps(address, {fault.field for fault in faults})
     kind = checked(lambda: _choice(fields, "representative_kind", REPRESENTATIVES))
     number = checked(lambda: _line(fields, "representative_number", MAX_NUMBER))
     if faults:
-        raise Faults(faults)
+        raise Faults(sorted(faults, key=lambda fault: FIELDS.index(fault.field)))
     filled = {part: text for part, text in address.items() if text}
     return Profile(
         str(given_name),

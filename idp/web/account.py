@@ -16,7 +16,7 @@ from idp.login.method import Attempt, LoginMethod, Readiness, Resets
 from idp.login.sessions import Live
 from idp.models import Account, Client, Consent, Grant
 from idp.post import letters
-from idp.web import pages, programs
+from idp.web import pages, programs, sharing
 from idp.web.pages import draw, form, go, house, session, set_cookie, translator
 
 account = Blueprint("account", __name__, url_prefix="/account")
@@ -47,7 +47,7 @@ def index() -> Response:
         phone=profile.readable_phone(me.phone),
         phone_office=profile.readable_phone(me.phone_office),
         address=profile.formatted(me.address, pages.language()).split("\n") if me.address else [],
-        representative=_representative(me),
+        representative=sharing.representative(me),
         means=means,
         has_password=house().methods.resetting is not None,
     )
@@ -221,7 +221,12 @@ def portals() -> Response:
         .order_by(Client.name, Client.id)
     )
     rows = [
-        {"id": row.id, "name": row.name, "since": translator().instant(row.given_at), "items": shared(row.scopes, me)}
+        {
+            "id": row.id,
+            "name": row.name,
+            "since": translator().instant(row.given_at),
+            "items": sharing.items(row.scopes, me),
+        }
         for row in found
     ]
     return draw("account_portals.html", portals=rows, done=_done())
@@ -241,38 +246,9 @@ def withdraw() -> Response:
     return go("/account/portals?done=portal")
 
 
-def shared(scopes: Sequence[str], account: Account) -> list[dict[str, str | None]]:
-    """What scopes tell a portal, in words, with the person's own values."""
-    t = translator()
-    member = account.membership
-    roles = {"manager": t(N_("Manager")), "collaborator": t(N_("Collaborator"))}
-    standing = [roles[member.role] if member else None, _representative(account)]
-    values: dict[str, tuple[str, str | None]] = {
-        "profile": (t(N_("Name")), f"{account.given_name} {account.family_name}"),
-        "email": (t(N_("E-mail address")), account.email),
-        "phone": (t(N_("Telephone number")), profile.readable_phone(account.phone)),
-        "address": (t(N_("Postal address")), profile.one_line(account.address, pages.language())),
-        "entity": (t(N_("Company")), member.entity.name if member else None),
-        "roles": (t(N_("Role in the company")), ", ".join(filter(None, standing)) or None),
-        "offline_access": (t(N_("Access while you are away")), t(N_("Until you withdraw it"))),
-    }
-    return [{"label": values[s][0], "value": values[s][1]} for s in scopes if s in values]
-
-
 def _name(me: Account) -> str:
     title = translator()(profile.TITLE_WORDS[me.title]) if me.title else ""
     return f"{title} {me.given_name} {me.family_name}".strip()
-
-
-def _representative(me: Account) -> str | None:
-    """The representative status in words, with its number and whether the office has verified it."""
-    if me.representative_kind is None:
-        return None
-    t = translator()
-    kind = t(profile.REPRESENTATIVE_WORDS[me.representative_kind])
-    number = f"{kind}, {me.representative_number}" if me.representative_number else kind
-    status = t(N_("verified")) if me.representative_verified else t(N_("declared"))
-    return f"{number} ({status})"
 
 
 def _live() -> Live:

@@ -21,8 +21,7 @@ from idp.login.method import Attempt, LoginMethod
 from idp.login.sessions import Live
 from idp.models import Consent
 from idp.oidc.request import AuthorizationRequest, answer, demand
-from idp.web import pages
-from idp.web.account import shared
+from idp.web import pages, sharing
 from idp.web.pages import browser, draw, form, go, house, known_browser, session, set_cookie, translator
 
 login = Blueprint("login", __name__)
@@ -114,7 +113,7 @@ def consent(ticket: str) -> Response:
         "consent.html",
         portal=client,
         action=f"/consent/{ticket}",
-        items=shared(asked.scope, account),
+        items=sharing.items(asked.scope, account),
         forms=[asked.origin],
     )
 

@@ -164,7 +164,7 @@ def test_a_new_password_ends_the_sessions_of_every_browser(
     other = new_page()
     other.goto(provider.issuer)
     sign_in(other, camille)
-    expect(other.locator("h1")).to_have_text(f"Bonjour {camille.name}")
+    expect(other.locator("h1")).to_have_text(f"Bienvenue {camille.name}")
     page = new_page()
     page.goto(f"{provider.issuer}/lost-password")
     ask_for_link(page, camille.email)

@@ -40,7 +40,7 @@ def test_going_back_after_the_sign_in_leads_on(new_page: NewPage, portal: Portal
     expect(page.locator("#who")).to_have_text(camille.name)
     page.go_back()
     expect_no_longer_valid(page)
-    expect(page.locator("h1")).to_have_text(f"Bonjour {camille.name}")
+    expect(page.locator("h1")).to_have_text(f"Bienvenue {camille.name}")
 
 
 def test_pressing_twice_signs_in_and_allows_once(

@@ -119,7 +119,7 @@ def test_a_person_of_the_house_signs_in_without_a_portal(new_page: NewPage, prov
     page = new_page()
     page.goto(provider.issuer)
     sign_in(page, alice)
-    expect(page.locator("h1")).to_have_text("Bonjour Alice Martin")
+    expect(page.locator("h1")).to_have_text("Bienvenue Alice Martin")
     expect(page.locator(".facts")).to_contain_text("Cabinet Martin")
     page.locator("#logout-confirm").click()
     expect(page.locator("h1")).to_have_text("Vous êtes déconnecté")

@@ -52,7 +52,7 @@ def test_a_link_to_sign_out_asks_first_and_can_be_declined(new_page: NewPage, po
     page.goto(f"{portal.provider.issuer}/end-session?client_id={portal.client.id}")
     expect(page.locator("h1")).to_have_text("Se déconnecter ?")
     page.get_by_role("link", name="Rester connecté").click()
-    expect(page.locator("h1")).to_have_text(f"Bonjour {camille.name}")
+    expect(page.locator("h1")).to_have_text(f"Bienvenue {camille.name}")
     page.goto(f"{portal.provider.issuer}/end-session?client_id={portal.client.id}")
     page.locator("#logout-confirm").click()
     expect(page.locator("h1")).to_have_text("Vous êtes déconnecté")

@@ -24,6 +24,10 @@ PERSON: dict[str, Any] = {
     "family_name": "Martin",
     "phone": None,
     "locale": None,
+    "address": None,
+    "representative_kind": None,
+    "representative_number": None,
+    "representative_verified": False,
     "updated_at": 50,
     "role": None,
     "suspended_at": None,
@@ -33,6 +37,15 @@ PERSON: dict[str, Any] = {
     **{f"entity_{n}": None for n in ("name", "siren", "siret", "legal_form", "activity_code", "country")},
 }
 MEMBER = {"role": "manager", "entity_id": "e-1", "entity_name": "Étude Martin", "entity_verified": False}
+DECLARED = {"representative_kind": "cpi", "representative_number": "92-1"}
+ADDRESS = {
+    "number": "3",
+    "street": "rue Cujas",
+    "box": "BP 1",
+    "postal_code": "1000",
+    "city": "Bruxelles",
+    "country": "BE",
+}
 
 
 def row(**changes: Any) -> Any:
@@ -68,15 +81,15 @@ def test_an_entity_names_every_member_unknown_ones_as_null() -> None:
 
 
 def test_each_scope_tells_its_own_and_nothing_else() -> None:
-    full = row(**MEMBER, phone="+33156658998", username="alice", locale="fr")
+    full = row(**MEMBER, **DECLARED, phone="+33156658998", username="alice", locale="fr", address=ADDRESS)
     expected: dict[str, set[str]] = {
         "openid": set(),
         "profile": {"name", "given_name", "family_name", "updated_at", "preferred_username", "locale"},
         "email": {"email", "email_verified"},
         "phone": {"phone_number", "phone_number_verified"},
-        "address": set(),
+        "address": {"address"},
         "entity": {"entity"},
-        "roles": {"role", "roles"},
+        "roles": {"role", "roles", "representative"},
         "offline_access": set(),
     }
     assert expected.keys() == set(SCOPES)
@@ -87,7 +100,8 @@ def test_each_scope_tells_its_own_and_nothing_else() -> None:
 
 
 def test_an_id_token_tells_nothing_personal_unasked() -> None:
-    told = claims.id_token(row(**MEMBER), SCOPES, issuer="https://id.example", now=1000, lifetime=300)
+    everything = row(**MEMBER, **DECLARED, address=ADDRESS)
+    told = claims.id_token(everything, SCOPES, issuer="https://id.example", now=1000, lifetime=300)
     assert told.keys() == {
         "iss",
         "aud",
@@ -101,21 +115,43 @@ def test_an_id_token_tells_nothing_personal_unasked() -> None:
         "entity",
         "role",
         "roles",
+        "representative",
     }
     assert (told["iss"], told["aud"], told["iat"], told["exp"]) == ("https://id.example", "web1", 1000, 1300)
     assert told.keys() <= set(CLAIMS)
 
 
 def test_id_token_and_user_info_say_the_same() -> None:
-    for who in (row(), row(**MEMBER), row(**{**MEMBER, "suspended_at": 5})):
+    for who in (row(), row(**MEMBER), row(**DECLARED), row(**{**MEMBER, "suspended_at": 5})):
         token = claims.id_token(who, SCOPES, issuer="i", now=1, lifetime=1)
         info = claims.user_info(who, SCOPES)
-        for name in ("sub", "auth_time", "acr", "amr", "sid", "entity", "role", "roles"):
+        for name in ("sub", "auth_time", "acr", "amr", "sid", "entity", "role", "roles", "representative"):
             assert (name in token) is (name in info)
             assert token.get(name) == info.get(name)
 
 
 def test_what_is_unknown_is_absent_not_null() -> None:
-    told = claims.personal(row(), ("profile", "email", "phone"))
+    told = claims.user_info(row(), SCOPES)
     assert None not in told.values()
-    assert not {"phone_number", "preferred_username", "locale"} & told.keys()
+    assert not {"phone_number", "preferred_username", "locale", "address", "representative"} & told.keys()
+    partly = claims.personal(row(address={"box": "BP 1", "city": "Lima"}), ("address",))
+    assert partly == {"address": {"formatted": "BP 1\nLima", "street_address": "BP 1", "locality": "Lima"}}
+
+
+def test_who_represents_others_is_told_as_declared_until_verified() -> None:
+    told = claims.standing(row(**DECLARED), ("roles",))
+    assert told["representative"] == {"kind": "cpi", "number": "92-1", "verified": False}
+    told = claims.standing(row(representative_kind="lawyer", representative_verified=True), ("roles",))
+    assert told["representative"] == {"kind": "lawyer", "number": None, "verified": True}
+    assert "representative" not in claims.standing(row(**DECLARED), ("entity",))
+
+
+@pytest.mark.parametrize(("language", "country"), [("fr", "Belgique"), ("en", "Belgium"), (None, "Belgique")])
+def test_an_address_is_told_as_on_an_envelope_and_in_parts(language: str | None, country: str) -> None:
+    assert claims.personal(row(address=ADDRESS, locale=language), ("address",))["address"] == {
+        "formatted": f"3 rue Cujas\nBP 1\n1000 Bruxelles\n{country}",
+        "street_address": "3 rue Cujas\nBP 1",
+        "locality": "Bruxelles",
+        "postal_code": "1000",
+        "country": "BE",
+    }

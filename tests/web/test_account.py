@@ -185,7 +185,10 @@ def test_fields_that_are_no_ones_to_send_change_nothing(office: Office, extra: d
     [
         ("application/json", b'{"given_name":"Eve","entity":{"id":"e","role":"manager"},"__class__":"x"}'),
         ("application/json-patch+json", b'[{"op":"replace","path":"/role","value":"manager"}]'),
-        ("multipart/form-data; boundary=x", b'--x\r\nContent-Disposition: form-data; name="given_name"\r\n\r\nE\r\n--x--'),
+        (
+            "multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; name="given_name"\r\n\r\nE\r\n--x--',
+        ),
     ],
 )
 def test_only_a_form_of_ours_changes_anything(office: Office, method: str, kind: str, body: bytes) -> None:
