@@ -41,6 +41,7 @@ from idp.web.account import account
 from idp.web.home import home, static_files
 from idp.web.login import login
 from idp.web.means import means
+from idp.web.members import entity
 from idp.web.oauth import oauth
 from idp.web.refusals import refuse
 from idp.web.registration import registration
@@ -74,7 +75,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     files = StaticFiles((prefix, folder) for prefix, folder in folders if folder.is_dir())
     pages.init(app, house, files)
     app.register_error_handler(Exception, refuse)
-    for blueprint in (home, account, login, means, oauth, registration, static_files(files)):
+    for blueprint in (home, account, entity, login, means, oauth, registration, static_files(files)):
         app.register_blueprint(blueprint)
     return app
 

@@ -154,6 +154,77 @@ def activation_reminder(t: Translator, person: Person, link: str, deadline: int)
     )
 
 
+def join_asked(t: Translator, person: Person, asker: Person, entity: str, link: str, deadline: int) -> Letter:
+    """To a manager: somebody asks to join the entity; `link` shows the request, which ends at `deadline`."""
+    names = {"name": harmless(f"{asker.given_name} {asker.family_name}"), "entity": harmless(entity)}
+    return Letter(
+        "join_asked",
+        t,
+        t("Someone asks to join your company"),
+        _greeting(t, person),
+        (
+            t("%(name)s asks to join %(entity)s as a collaborator.", **names),
+            t("Accept only somebody whom you know. Whoever joins may see the files that your company shares."),
+        ),
+        t("See the request"),
+        link,
+        (
+            t(
+                "One manager decides for all. Without a decision the request ends on %(deadline)s.",
+                deadline=t.instant(deadline),
+            ),
+        ),
+    )
+
+
+def join_accepted(t: Translator, person: Person, entity: str, link: str) -> Letter:
+    """To whoever asked: a manager said yes; `link` shows the entity."""
+    return Letter(
+        "join_accepted",
+        t,
+        t("Your request to join a company was accepted"),
+        _greeting(t, person),
+        (t("You now belong to %(entity)s as a collaborator.", entity=harmless(entity)),),
+        t("See my company"),
+        link,
+        (t("A portal where you are signed in already may learn of it only when you sign in again."),),
+    )
+
+
+def join_refused(t: Translator, person: Person, entity: str, link: str) -> Letter:
+    """To whoever asked: a manager said no; `link` is where another can be asked."""
+    return Letter(
+        "join_refused",
+        t,
+        t("Your request to join a company was refused"),
+        _greeting(t, person),
+        (t("A manager of %(entity)s has refused your request.", entity=harmless(entity)),),
+        t("See what I can do"),
+        link,
+        (t("If you think this is a mistake, speak to a manager of the company before you ask again."),),
+    )
+
+
+def entity_left(t: Translator, person: Person, entity: str, link: str, *, closed: bool) -> Letter:
+    """To a member: a manager detached the account, or closed the entity."""
+    named = {"entity": harmless(entity)}
+    said = (
+        t("A manager has closed the company account of %(entity)s. Every account was detached from it.", **named)
+        if closed
+        else t("A manager of %(entity)s has detached your account from it.", **named)
+    )
+    return Letter(
+        "entity_left",
+        t,
+        t("Your account no longer belongs to a company"),
+        _greeting(t, person),
+        (said, t("You keep your account and act in your own name.")),
+        t("See what I can do"),
+        link,
+        (t("If you think this is a mistake, speak to a manager of the company."),),
+    )
+
+
 def harmless(text: str) -> str:
     """What a person typed, as it may stand in a letter: one short line, no hidden or turning signs, no live link."""
     kept = "".join(_visible(sign) for sign in unicodedata.normalize("NFC", text[: 4 * MAX_NAME]))
