@@ -3,11 +3,11 @@
 from typing import Any
 
 import pytest
+from services.office import Office, Opens, answered
+from services.visitor import Browser
 
 from idp.db import orm
 from idp.directory import accounts
-from services.office import Office, Opens, answered
-from services.visitor import Browser
 
 GOOD = {
     "title": "ms",

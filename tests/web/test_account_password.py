@@ -3,7 +3,6 @@
 from typing import Any
 
 import pytest
-
 from services.office import Office, Opens, answered
 from services.visitor import PASSWORD, Browser, Page
 

@@ -1,12 +1,12 @@
 """Where a person is signed in, and what portals know: hers to see and to end, and nobody else's."""
 
 import pytest
+from services.office import Office, answered
+from services.visitor import Browser
 
 from idp import clock
 from idp.language import Translator
 from idp.web import programs
-from services.office import Office, answered
-from services.visitor import Browser
 
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:150.0) Gecko/20100101 Firefox/150.0"
 
