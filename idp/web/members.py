@@ -15,6 +15,8 @@ from idp.web import pages
 from idp.web.entity import by, entity, entity_id, managed, membership, tell, url, words_for
 from idp.web.pages import draw, form, go, house, translator
 
+__all__ = ["entity"]
+
 # Title, what will happen, button: what is asked before an act on a member.
 ACTS = {
     "promote": (
