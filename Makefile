@@ -64,6 +64,10 @@ types: setup ## check types, strictly
 	@.venv/bin/mypy idp conftest.py tests
 	@for plugin in $(PLUGINS); do .venv/bin/mypy --cache-dir .mypy_cache/$${plugin##*/} $$plugin || exit; done
 
+.PHONY: docs
+docs: setup ## write the reference pages anew from the settings and rules that they describe
+	@$(PYTHON) docs/reference/write.py
+
 .PHONY: lock
 lock: setup ## resolve the dependencies anew where a pyproject.toml changed (ARGS=--upgrade for the newest of all)
 	@for name in requirements requirements-dev; do \
