@@ -153,7 +153,8 @@ class Describes(Protocol):
 class Enrols(Protocol):
     """A method whose means a person adds and removes herself. The house has asked who she is, journals and writes.
 
-    `fields` names a template with the fields of an answer, to stand inside a form of the house.
+    `fields` names a template with the fields of an answer, to stand inside a form of the house; it is drawn with `new`
+    where the answer puts new means into use.
     """
 
     fields: str

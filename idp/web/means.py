@@ -202,6 +202,7 @@ def _begun(name: str, **values: Any) -> Response:
         again=f"/account/means/{name}/add",
         means=translator()(method.title),
         fields=cast(Enrols, method).fields,
+        new=True,
         **values,
     )
 

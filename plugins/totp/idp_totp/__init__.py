@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import pyotp
 import segno
+from sqlalchemy.orm import Session
 
 from idp.plugin import (
     N_,
@@ -108,6 +109,9 @@ class Totp:
 
     def remove(self, account_id: str) -> None:
         seeds.remove(self._desk, account_id)
+
+    def purge(self, now: int, session: Session) -> int:
+        return seeds.purge(now, session)
 
     def _unsealed(self, sealed: bytes, account_id: str) -> str:
         return self._desk.unseal(sealed, _place(account_id)).decode()

@@ -7,6 +7,7 @@ for an account is looked at at a time, and what was begun together cannot oversh
 from typing import Any
 
 from sqlalchemy import ColumnElement, case, delete, func, null, or_, select, update
+from sqlalchemy.orm import Session
 
 from idp.plugin import N_, Conflict, Desk, NotFound, Refused, clock, insert
 from idp_totp.tables import Recovery, Seed
@@ -14,6 +15,7 @@ from idp_totp.tables import Recovery, Seed
 MAX_WRONG = 5
 CLOSED_SECONDS = 900
 CONFIRM_SECONDS = 600
+PURGED_AT_ONCE = 500
 CLOSED = N_("Too many wrong codes. Wait a quarter of an hour, or choose another way.")
 NOTHING_BEGUN = N_("The time to confirm has run out, or too many codes were wrong. Start again.")
 _TABLE: Any = Seed.__table__
@@ -108,6 +110,21 @@ def remove(desk: Desk, account_id: str) -> None:
     if desk.session.execute(delete(_TABLE).where(mine).returning(_SEED.account_id)).scalar() is None:
         raise NotFound("no_totp")
     desk.session.execute(delete(_RECOVERY).where(_RECOVERY.c.account_id == account_id))
+
+
+def purge(now: int, session: Session) -> int:
+    """Delete some seeds that were begun and not confirmed in time; how many."""
+    late = select(_SEED.account_id).where(_SEED.confirmed_at.is_(None), _SEED.begun_at <= now - CONFIRM_SECONDS)
+    gone = session.execute(
+        delete(_TABLE)
+        .where(
+            _SEED.account_id.in_(late.limit(PURGED_AT_ONCE)),
+            _SEED.confirmed_at.is_(None),
+            _SEED.begun_at <= now - CONFIRM_SECONDS,
+        )
+        .returning(_SEED.account_id)
+    )
+    return len(gone.all())
 
 
 def _count(desk: Desk, account_id: str, which: ColumnElement[bool]) -> Any:

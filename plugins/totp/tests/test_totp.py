@@ -285,3 +285,15 @@ def test_what_was_removed_is_gone(phone: Phone) -> None:
     assert phone.office.rows("SELECT * FROM idp_totp_recovery") == []
     with pytest.raises(NotFound), phone.office.inside():
         phone.method.remove(phone.account_id)
+
+
+def test_what_was_never_confirmed_is_swept_away_and_nothing_else(phone: Phone) -> None:
+    other = phone.office.id_of("alice")
+    with phone.office.inside():
+        phone.method.begin(other)
+    for seconds, swept, left in ((599, 0, 2), (1, 1, 1), (86400, 0, 1)):
+        phone.move(seconds)
+        with phone.office.inside() as on:
+            assert phone.method.purge(clock.now(), on()) == swept
+        assert len(phone.office.rows("SELECT * FROM idp_totp_seed")) == left
+    assert phone.ready() is Readiness.ENROLLED
