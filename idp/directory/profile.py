@@ -108,14 +108,15 @@ def judge_phone(field: str, fields: Mapping[str, str]) -> str | None:
     if not typed:
         return None
     country = fields.get(f"{field}_country", countries.HOME)
+    wrong = Invalid(field, WRONG_FRENCH_PHONE if country == "FR" and not typed.startswith("+") else WRONG_PHONE)
     if len(typed) > MAX_PHONE or not _PHONE.fullmatch(typed) or country not in phonenumbers.SUPPORTED_REGIONS:
-        raise Invalid(field, WRONG_PHONE)
+        raise wrong
     try:
         number = phonenumbers.parse(typed, country)
     except NumberParseException as e:
-        raise Invalid(field, WRONG_PHONE) from e
+        raise wrong from e
     if not phonenumbers.is_valid_number(number):
-        raise Invalid(field, WRONG_FRENCH_PHONE if number.country_code == 33 else WRONG_PHONE)
+        raise wrong
     return phonenumbers.format_number(number, PhoneNumberFormat.E164)
 
 
@@ -212,7 +213,7 @@ def _gaps(address: Mapping[str, str | None], wrong: set[str]) -> list[Invalid]:
 
 CHOOSE = N_("Choose one of the list.")
 TOO_LONG = N_("Enter at most %(longest)s visible characters.")
-WRONG_PHONE = N_("Choose the country and enter its telephone number, such as 06 12 34 56 78 in France.")
+WRONG_PHONE = N_("Choose the country of the number and enter it with all its digits.")
 WRONG_FRENCH_PHONE = N_(
     "Enter a French number: nine digits after +33, such as 6 12 34 56 78. A leading 0 is left out by itself."
 )

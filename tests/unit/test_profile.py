@@ -91,7 +91,7 @@ def test_any_fields_are_a_profile_or_name_what_is_wrong(fields: dict[str, str]) 
     assert named <= set(profile.FIELDS)
 
 
-@pytest.mark.requirement("R72", "R75", "R76", "C12")
+@pytest.mark.requirement("R72", "R76", "C12")
 @pytest.mark.parametrize(
     ("parts", "formatted"),
     [

@@ -85,7 +85,10 @@ def test_every_way_of_client_authentication_advertised_works(office: Office) -> 
 
 def test_every_claim_told_is_advertised_and_every_scope_known(office: Office) -> None:
     told = answered(office.browser().get(DISCOVERY[0]))
-    office.execute("UPDATE accounts SET phone = '+33156658998', username = 'alice'")
+    office.execute(
+        "UPDATE accounts SET phone = '+33156658998', username = 'alice', representative_kind = 'cpi',"
+        """ address = '{"city": "Paris"}'"""
+    )
     tokens = office.tokens(scope=" ".join(told["scopes_supported"]))
     assert set(tokens["scope"].split()) == set(told["scopes_supported"])
     seen = {*office.claims(tokens["id_token"]), *answered(office.user_info(tokens["access_token"]))}
