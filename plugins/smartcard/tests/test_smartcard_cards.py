@@ -15,6 +15,7 @@ from sqlalchemy import delete, insert
 from sqlalchemy.exc import IntegrityError
 
 from idp.errors import Conflict, NotFound, Refusal, Refused
+from idp.language import Languages
 from idp.models import Account
 
 
@@ -70,6 +71,23 @@ def test_a_removed_card_may_be_enrolled_anew(office: Office, file: Path) -> None
     run(office, "remove", "alice@e1.example", sha256)
     assert run(office, "add", "bob@e1.example", file).exit_code == 0
     assert office.method.ready_for("bob").value == "enrolled"
+
+
+def test_a_holder_reads_about_the_cards_that_are_not_removed(office: Office, authority: CardAuthority) -> None:
+    first, second = authority.issue(), authority.issue(serial=4243)
+    for der in (first, second):
+        cards.enrol(office.desk, "alice", der, "test")
+    office.session.commit()
+    office.sign_in(first)
+    english = Languages([])["en"]
+    used, unused = office.method.describe("alice", english)
+    assert [label for label, _ in used.facts] == ["Card holder", "Valid until", "Last used on"]
+    assert (unused.title, [label for label, _ in unused.facts]) == ("Smartcard", ["Card holder", "Valid until"])
+    held = cards.of_account(office.desk, "alice")
+    cards.block(office.desk, "alice", held[0].certificate, "test")
+    cards.remove(office.desk, "alice", held[1].certificate, "test")
+    assert [card.title for card in office.method.describe("alice", english)] == ["Blocked smartcard"]
+    assert office.method.describe("bob", english) == []
 
 
 def test_a_key_belongs_to_one_account(office: Office, authority: CardAuthority) -> None:
