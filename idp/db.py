@@ -15,7 +15,7 @@ import pysqlite3
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import URL, BigInteger, Connection, Dialect, Engine, Integer, MetaData, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import InternalError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, InternalError, OperationalError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import DeclarativeBase, Session, scoped_session
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -94,7 +94,7 @@ def unavailable(error: SQLAlchemyError) -> Unavailable:
 
 def options(url: str) -> Mapping[str, Any]:
     """Engine options for a database address. Raises `Misconfigured` for an engine that is not supported."""
-    kind = make_url(url).get_backend_name()
+    kind = _parsed(url).get_backend_name()
     if kind == "sqlite":
         return {"module": pysqlite3.dbapi2, "connect_args": {"timeout": BUSY_SECONDS}}
     if kind == "postgresql":
@@ -111,13 +111,20 @@ def options(url: str) -> Mapping[str, Any]:
 
 def prepare(url: str) -> URL:
     """The full address of a database. The file of an embedded one is made, readable by its owner only."""
-    parts = make_url(url)
+    parts = _parsed(url)
     if parts.get_backend_name() != "sqlite" or not parts.database or parts.database == ":memory:":
         return parts
     path = Path(parts.database).absolute()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     path.touch(mode=0o600)
     return parts.set(database=str(path))
+
+
+def _parsed(url: str) -> URL:
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError) as e:  # their words may quote the password
+        raise Misconfigured("database.url: the address cannot be read; use sqlite:/// or postgresql://") from e
 
 
 def listen(engine: Engine, synchronous: str) -> None:

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from idp import clock, migrate, serve
 from idp.app import create_app, master
 from idp.db import options
@@ -71,7 +73,7 @@ def look() -> list[Finding]:
     except Misconfigured as e:
         return [_error(str(e), "correct the settings, then: idp config check")]
     except OSError as e:
-        return [_error(str(e), "make the folder of database.url, writable for the provider")]
+        return [_error(str(e), "make it readable and writable for the provider, or correct the setting that names it")]
 
 
 def _house(house: House) -> list[Finding]:
@@ -80,6 +82,10 @@ def _house(house: House) -> list[Finding]:
         return [*_keys(house), *_anchors(house), *_journal(house)]
     except Unavailable as e:
         return [_error(f"the database does not answer: {e.detail}", "start it, or correct database.url")]
+    except SQLAlchemyError as e:
+        return [
+            _error(f"the database cannot be used: {getattr(e, 'orig', e)}", "correct database.url, or restore a backup")
+        ]
     except Misconfigured as e:
         if house.database.engine.dialect.name == "sqlite":
             what, _, remedy = str(e).partition("; ")

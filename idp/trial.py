@@ -128,7 +128,12 @@ def _activation(house: House, new: Settings) -> list[Effect]:
     fate = "deleted" if then.on_expiry == "delete" else "disabled"
     rule = "rules.activation.deadline_days, rules.activation.on_expiry"
     return [
-        Effect(rule, True, f"{len(over)} {who} and would be {fate} at the next clean-up.", over),
+        Effect(
+            rule,
+            True,
+            f"{len(over)} {who} and would be {fate} at the next clean-up, but for the only manager of others.",
+            over,
+        ),
         Effect(rule, True, f"{len(held)} more {who}, but a link in a letter still works: {fate} when it ends.", held),
     ]
 

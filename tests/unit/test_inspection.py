@@ -274,6 +274,8 @@ def test_good_settings_are_called_good_and_nothing_is_made(idp: Run, tmp_path: P
         ({"SERVER__LISTEN": "localhost"}, "server.listen: must be an address and a port"),
         ({"SERVER__LISTEN": "[::1]:99999"}, "server.listen: "),
         ({"DATABASE__URL": "mysql://db/idp"}, "database.url: mysql is not supported"),
+        ({"DATABASE__URL": "var/idp.db"}, "database.url: the address cannot be read"),
+        ({"DATABASE__URL": "postgresql://idp:a:b@db:port/idp"}, "database.url: the address cannot be read"),
         ({"MAIL__URL": "smtp://:25"}, "mail.url: the host is missing"),
         ({"LOGIN__METHODS": "password,palm"}, "login.methods: palm is not installed"),
         ({"SMARTCARD__SIGNER_PORT": "1"}, "smartcard.signer_port: unknown key (did you mean 'signer_ports'?)"),
@@ -324,6 +326,16 @@ def test_a_database_that_does_not_answer_is_found(idp: Run, smtp: Mailbox) -> No
     assert (level, what.split(":")[0]) == ("error", "the database does not answer")
     assert "topSecret" not in said.out
     assert idp("check", **env).out.startswith("error: the database does not answer")
+
+
+def test_a_file_that_is_no_database_and_a_folder_that_cannot_be_made_are_found(
+    idp: Run, tmp_path: Path, smtp: Mailbox
+) -> None:
+    (tmp_path / "text.db").write_text("this is no database " * 100)
+    ((level, what),) = findings(idp("check", "--json", DATABASE__URL="sqlite:///text.db", MAIL__URL=smtp.url))
+    assert (level, what) == ("error", "the database cannot be used: file is not a database")
+    env = {"DATABASE__URL": f"sqlite:///{tmp_path}/text.db/idp.db", "MAIL__URL": smtp.url}
+    assert [level for level, _ in findings(idp("check", "--json", **env))] == ["error"]
 
 
 def test_tables_that_are_behind_are_found_and_left_so(idp: Run, empty_url: str, smtp: Mailbox) -> None:
