@@ -7,6 +7,7 @@ no write lock is held long. Nothing relies on it: whatever is over is refused be
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import delete, func, select, update
@@ -67,16 +68,16 @@ class Housekeeping:
         return {**done, **{name: self._method(m, now) for name, m in self._methods.items() if isinstance(m, Purges)}}
 
     def _drop(self, key: Any, due: Any) -> int:
-        """Delete the rows that are due, batch by batch, passing over those that somebody else holds."""
-        count, table = 0, key.class_
-        first = select(key).where(due).limit(1)
-        batch = select(key).where(due).order_by(key).limit(BATCH).with_for_update(skip_locked=True).correlate(None)
-        while self._any(first):  # looked at first, so that a quiet hour takes no write lock
+        """Delete the rows that are due."""
+        return self._change(key, due, delete(key.class_))
+
+    def _change(self, key: Any, due: Any, statement: Any) -> int:
+        """Do it to the rows that are due, batch by batch, passing over those that somebody else holds; how many."""
+        count = 0
+        for ids in self._batches(key, due):
+            free = select(key).where(key.in_(ids), due).order_by(key).with_for_update(skip_locked=True).correlate(None)
             with self._database.begin() as c:
-                gone = c.execute(delete(table).where(key.in_(batch))).rowcount
-            count += gone
-            if not gone:
-                break
+                count += c.execute(statement.where(key.in_(free))).rowcount
         return count
 
     def _accounts(self, now: int) -> int:
@@ -84,7 +85,7 @@ class Housekeeping:
         if self._rules.on_expiry == "keep":
             return 0
         due, count = _unactivated(now, self._rules.deadline_days), 0
-        for account_id in self._ids(Account.id, due):
+        for account_id in chain.from_iterable(self._batches(Account.id, due)):
             try:
                 with self._session() as on:
                     if self._rules.on_expiry == "delete":
@@ -127,16 +128,8 @@ class Housekeeping:
 
     def _join_requests(self, now: int) -> int:
         """Requests past their date, which nobody could accept any more, are marked so."""
-        due, count = (JoinRequest.state == "pending") & (JoinRequest.expires_at <= now), 0
-        batch = select(JoinRequest.id).where(due).order_by(JoinRequest.id).limit(BATCH)
-        chosen = JoinRequest.id.in_(batch.with_for_update(skip_locked=True).correlate(None))
-        while self._any(batch.limit(1)):
-            with self._database.begin() as c:
-                marked = c.execute(update(JoinRequest).where(chosen).values(state="expired")).rowcount
-            count += marked
-            if not marked:
-                break
-        return count
+        due = (JoinRequest.state == "pending") & (JoinRequest.expires_at <= now)
+        return self._change(JoinRequest.id, due, update(JoinRequest).values(state="expired"))
 
     def _method(self, method: Purges, now: int) -> int:
         count = 0
@@ -147,20 +140,16 @@ class Housekeeping:
             if not gone:
                 return count
 
-    def _ids(self, key: Any, due: Any) -> Iterator[str]:
-        """The ids of the rows that are due, in order, read batch by batch; each is looked at once."""
+    def _batches(self, key: Any, due: Any) -> Iterator[list[str]]:
+        """The keys of the rows that are due, in order, each looked at once. Reading them takes no write lock."""
         last = ""
         while True:
             with self._database.read() as c:
-                found = c.execute(select(key).where(due, key > last).order_by(key).limit(BATCH)).scalars().all()
+                found = list(c.execute(select(key).where(due, key > last).order_by(key).limit(BATCH)).scalars())
             if not found:
                 return
-            yield from found
+            yield found
             last = found[-1]
-
-    def _any(self, statement: Any) -> bool:
-        with self._database.read() as c:
-            return c.execute(statement).first() is not None
 
     @contextmanager
     def _session(self) -> Iterator[OrmSession]:
@@ -198,11 +187,13 @@ def _sessions(now: int) -> Any:
 
 def _tokens(now: int) -> Any:
     """Used generations of a refresh token stay until their family's end, so that a replay is still recognised."""
-    return (Token.expires_at <= now - ENDED_DAYS * DAY) & ((Token.kind == "access") | Token.used_at.is_(None))
+    before = now - ENDED_DAYS * DAY
+    family_over = select(Grant.id).where(Grant.id == Token.grant_id, Grant.expires_at <= before).exists()
+    return (Token.expires_at <= before) & ((Token.kind == "access") | Token.used_at.is_(None) | family_over)
 
 
 def _grants(now: int) -> Any:
-    """A family with its code and generations, once nothing of it lives."""
+    """A family with its code, once nothing of it lives; its tokens have gone before it, in batches of their own."""
     before = now - ENDED_DAYS * DAY
     living = select(Token.hash).where(Token.grant_id == Grant.id, Token.expires_at > before).exists()
     return (Grant.expires_at <= before) & ~living

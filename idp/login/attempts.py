@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from idp import clock
 from idp.audit import LoginRefused, record
@@ -49,23 +50,24 @@ class Attempts:
         self._database, self._mac, self._seconds = database, mac, seconds
 
     def begin(self, browser: str, client_id: str | None, request: Mapping[str, Any] | None) -> str:
-        """Store a new attempt for the browser with that cookie; its id."""
+        """Store a new attempt for the browser with that cookie; its id. Raises `Stale` when the client is gone."""
         attempt_id, now = secrets.token_hex(16), clock.now()
-        with self._database.begin() as c:
-            c.execute(
-                insert(Attempt),
-                {
-                    "id": attempt_id,
-                    "browser_hash": fingerprint(browser),
-                    "client_id": client_id,
-                    "request": request,
-                    "account_id": None,
-                    "proofs": [],
-                    "consented": False,
-                    "created_at": now,
-                    "expires_at": now + self._seconds,
-                },
-            )
+        row: dict[str, Any] = {
+            "id": attempt_id,
+            "browser_hash": fingerprint(browser),
+            "client_id": client_id,
+            "request": request,
+            "account_id": None,
+            "proofs": [],
+            "consented": False,
+            "created_at": now,
+            "expires_at": now + self._seconds,
+        }
+        try:
+            with self._database.begin() as c:
+                c.execute(insert(Attempt), row)
+        except IntegrityError as e:
+            raise Stale("client_removed") from e  # a moment ago, by another process
         return attempt_id
 
     def ticket(self, attempt_id: str, step: str) -> str:

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy.exc import IntegrityError
 
 from idp import clock
 from idp.audit import CodeIssued, GrantRevoked, TokensIssued, record
 from idp.db import Database, Executor
 from idp.directory.clients import Clients, Relying
+from idp.errors import Stale
 from idp.keys.jwt import sign_jwt
 from idp.keys.ring import Ring
 from idp.login import assurance
@@ -118,32 +120,33 @@ class Tokens:
         proofs: Sequence[Proven],
         address: str,
     ) -> str:
-        """A code for a request, in the open transaction (RFC 6749 §4.1.2)."""
+        """A code for a request, in the open transaction (RFC 6749 §4.1.2). Raises `Stale` when the client is gone."""
         now, code, grant_id = clock.now(), token(), secrets.token_hex(16)
         lasting = "offline_access" in request.scope
         scope = " ".join(request.scope)
-        on.execute(
-            _INSERT_GRANT,
-            {
-                "id": grant_id,
-                "account_id": account_id,
-                "client_id": request.client_id,
-                "session_id": session_id,
-                "scope": scope,
-                "redirect_uri": request.redirect_uri,
-                "nonce": request.nonce,
-                "challenge": request.code_challenge,
-                "auth_time": auth_time,
-                "acr": self._levels.name(assurance.level(proofs)),
-                "amr": " ".join(assurance.amr(proofs)),
-                "code_hash": fingerprint(code),
-                "code_expires_at": now + self._life.code_seconds,
-                "code_failures": 0,
-                "created_at": now,
-                "expires_at": now
-                + (self._life.refresh_seconds if lasting else self._life.code_seconds + self._life.access_seconds),
-            },
-        )
+        row = {
+            "id": grant_id,
+            "account_id": account_id,
+            "client_id": request.client_id,
+            "session_id": session_id,
+            "scope": scope,
+            "redirect_uri": request.redirect_uri,
+            "nonce": request.nonce,
+            "challenge": request.code_challenge,
+            "auth_time": auth_time,
+            "acr": self._levels.name(assurance.level(proofs)),
+            "amr": " ".join(assurance.amr(proofs)),
+            "code_hash": fingerprint(code),
+            "code_expires_at": now + self._life.code_seconds,
+            "code_failures": 0,
+            "created_at": now,
+            "expires_at": now
+            + (self._life.refresh_seconds if lasting else self._life.code_seconds + self._life.access_seconds),
+        }
+        try:
+            on.execute(_INSERT_GRANT, row)
+        except IntegrityError as e:
+            raise Stale("client_removed") from e  # a moment ago, by another process
         record(
             on,
             CodeIssued(account=account_id, client=request.client_id, address=address, grant=grant_id, scope=scope),

@@ -36,7 +36,8 @@ def authorize() -> Response:
     except RedirectError as e:
         return go(answer(e.redirect_uri, issuer, e.state, error=e.error.code, error_description=e.error.description))
     client = house().clients.get(asked.client_id)
-    assert client is not None
+    if client is None:  # removed a moment ago
+        raise Stale("client_removed")
     hint = rp_logout.genuine(request.args.get("id_token_hint"), house().ring, issuer)
     if hint:
         asked = replace(asked, subject=hint["sub"])

@@ -6,13 +6,14 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
-from services.office import SECRETS, Office, answered, basic
+from services.office import SECRETS, Office, answered, basic, open_office
 from services.visitor import PASSWORD
 
-from idp import cli, clock
+from idp import cli, clock, migrate, serve
 from idp.db import Base
 from idp.directory import accounts, clients, personal_data
 
@@ -261,6 +262,16 @@ def test_a_removed_client_is_forgotten_by_every_node(office: Office, idp: Run) -
     assert idp("client", "remove", "web1").status == 1
 
 
+def test_whoever_comes_from_a_client_that_was_removed_a_moment_ago_is_told_calmly(office: Office, idp: Run) -> None:
+    signed_in, fresh, under_way = office.browser(), office.browser(), office.browser()
+    signed_in.sign_in()
+    page = under_way.authorize()
+    assert idp("client", "remove", "web1").status == 0
+    pages = (signed_in.authorize(), fresh.authorize(), under_way.submit(page, "login-submit"))
+    assert {(page.status, page.outside) for page in pages} == {(400, None)}
+    assert one(office, "SELECT count(*) FROM grants WHERE client_id = 'web1'") == 0
+
+
 def test_a_new_secret_is_shown_once_and_the_old_one_is_dead(office: Office, idp: Run) -> None:
     nodes = (office, office.again())
     tokens = office.tokens()
@@ -280,6 +291,20 @@ def test_a_new_secret_is_shown_once_and_the_old_one_is_dead(office: Office, idp:
     for name in ("spa1", "nobody"):
         assert idp("client", "rotate-secret", name).status == 1
     assert SECRETS["web1"] != fresh
+
+
+# A fresh house ------------------------------------------------------------------------------------------------------
+
+
+def test_a_fresh_installation_knows_nobody_however_often_it_starts(empty_url: str, tmp_path: Path) -> None:
+    for _ in range(2):
+        fresh = open_office(empty_url, tmp_path)
+        migrate.upgrade(fresh.house.database, fresh.house.owners)
+        fresh.house.ring.first_start()
+        serve.ready(fresh.house)
+        fresh.house.keeper.hourly()
+        assert [one(fresh, f"SELECT count(*) FROM {table}") for table in ("accounts", "clients", "links")] == [0, 0, 0]
+        fresh.close()
 
 
 # Housekeeping -------------------------------------------------------------------------------------------------------
