@@ -43,7 +43,7 @@ def index() -> Response:
         done=_done(),
         name=_name(me),
         email=me.email,
-        attached=me.membership is not None,
+        may_attach=me.membership is None and house().settings.rules.entities.enabled,
         phone=profile.readable_phone(me.phone),
         phone_office=profile.readable_phone(me.phone_office),
         address=profile.formatted(me.address, pages.language()).split("\n") if me.address else [],

@@ -82,6 +82,8 @@ def test_my_account_shows_everything_and_how_to_change_it(opened: Opens) -> None
         assert link in page.links
     assert "rattacher" not in page.text
     assert "Me rattacher à une entreprise" in signed_in(office, "dave").visit("/account").text
+    alone = opened(rules={"entities": {"enabled": False}})
+    assert "rattacher" not in signed_in(alone, "dave").visit("/account").text
     form = signed_in(office).visit("/account/information").form("information-submit")
     assert not any("email" in name for name in form.fields)
 
