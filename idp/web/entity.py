@@ -61,7 +61,7 @@ _CONFLICTS = {
         N_("It has to leave that company first."),
     ),
 }
-_CONFIRMED = (
+_UNCHANGED = (
     N_("Nothing changed"),
     N_("Somebody else was faster, or it was done already."),
     N_("Look at the page of your company again."),
@@ -85,7 +85,7 @@ def _out_of_reach(error: NotFound) -> Response:
 @entity.errorhandler(Conflict)
 def _in_conflict(error: Conflict) -> Response:
     number = _journal(error)
-    heading, sentence, advice = (translator()(text) for text in _CONFLICTS.get(error.cause, _CONFIRMED))
+    heading, sentence, advice = (translator()(text) for text in _CONFLICTS.get(error.cause, _UNCHANGED))
     label = translator()(N_("Go to my company"))
     texts = {"heading": heading, "sentence": sentence, "advice": advice, "reference": number}
     return draw("error.html", 409, action_url="/entity", action_label=label, **texts)
