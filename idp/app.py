@@ -9,13 +9,14 @@ from flask import Flask
 from flask.sessions import SessionInterface
 
 from idp import clock, migrate
-from idp.audit import Journal, plain
+from idp.audit import plain
 from idp.db import Database, Executor, db, listen, options, orm, prepare
 from idp.directory import accounts, links
 from idp.directory.clients import Clients
 from idp.errors import Misconfigured, Unavailable
 from idp.house import House
 from idp.housekeeping import Housekeeping
+from idp.journal import Journal
 from idp.keys.ring import Ring
 from idp.keys.software import SoftwareStore
 from idp.language import Languages

@@ -6,13 +6,14 @@ from typing import NoReturn
 
 import click
 
-from idp import audit, clock, migrate, serve
+from idp import clock, migrate, serve
 from idp.app import create_app
 from idp.commands import account, as_json, client, entity, say
 from idp.db import OUTAGES, orm, unavailable
 from idp.errors import Invalid, Misconfigured, Refusal
 from idp.house import House
 from idp.inspection import check, config, rules
+from idp.journal import entries
 from idp.keys.commands import key
 from idp.login import registry
 from idp.login.method import Commands
@@ -166,7 +167,7 @@ def journal() -> None:
 def journal_show(house: House, last: int | None, as_json: bool) -> None:
     """Show the journal."""
     house.journal.seal()
-    values = list(audit.entries(orm, limit=last))
+    values = list(entries(orm, limit=last))
     lines = (
         " ".join(str(v[k]) for k in ("at", "event", "account", "client", "address", "cause") if v[k]) for v in values
     )

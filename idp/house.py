@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from idp.audit import Journal
 from idp.db import Database, Executor
 from idp.directory import links
 from idp.directory.clients import Clients
 from idp.housekeeping import Housekeeping
+from idp.journal import Journal
 from idp.keys.ring import Ring
 from idp.language import Languages
 from idp.login.assurance import Levels

@@ -14,8 +14,8 @@ import pytest
 from services.office import Office
 from services.visitor import PASSWORD, Browser
 
-from idp.audit import entries
 from idp.directory import accounts, entities
+from idp.journal import entries
 from idp.login.method import Resets
 
 ROUNDS = 30

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from idp_smartcard import CardSettings, Smartcard
 from sqlalchemy.orm import Session, scoped_session
 
-from idp.audit import entries
 from idp.db import Database
+from idp.journal import entries
 from idp.login.method import Attempt
 from idp.plugin import Desk
 from services.authority import token

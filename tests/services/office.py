@@ -24,7 +24,7 @@ from sqlalchemy import event, select, text, update
 from sqlalchemy.orm import Session, scoped_session
 from werkzeug.test import TestResponse
 
-from idp import audit, migrate
+from idp import journal, migrate
 from idp.app import create_app
 from idp.db import db, orm
 from idp.directory import accounts, clients, entities
@@ -117,7 +117,7 @@ class Office:
     def journal(self, event: str | None = None) -> list[dict[str, Any]]:
         """The events so far, oldest first."""
         with self.house.database.read() as c:
-            found = [dict(e) for e in audit.entries(c)]
+            found = [dict(e) for e in journal.entries(c)]
         return [e for e in found if event in (None, e["event"])]
 
     def letters(self, recipient: str | None = None) -> list[EmailMessage]:

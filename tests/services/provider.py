@@ -25,7 +25,7 @@ import pytest
 import requests
 from flask import Flask
 
-from idp import audit, migrate, settings
+from idp import journal, migrate, settings
 from idp.app import create_app
 from idp.db import orm
 from idp.directory import accounts, clients, entities
@@ -160,7 +160,7 @@ class Provider:
         """Event and cause of what happened to somebody, in order."""
         self.house.journal.seal()
         with self.house.database.read() as on:
-            return [(e["event"], e["cause"]) for e in audit.entries(on) if e["account"] == person.id]
+            return [(e["event"], e["cause"]) for e in journal.entries(on) if e["account"] == person.id]
 
     def letter(self, email: str, kind: str, number: int = 1) -> EmailMessage:
         """The letter of that number to an address whose text holds `kind`; waits for it."""

@@ -5,6 +5,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from services.visitor import PASSWORD
 from idp import cli, clock, migrate, serve
 from idp.db import Base
 from idp.directory import accounts, clients, personal_data
+from idp.errors import Conflict
 
 BOB, NINA, DAVE = "bob@e1.example", "nina@e1.example", "dave@e1.example"
 SECOND = 1.2  # what a change may take to reach every node
@@ -191,6 +193,21 @@ def test_the_only_manager_of_others_is_not_erased(office: Office, idp: Run) -> N
     assert office.user_info(tokens["access_token"]).status_code == 200
     assert one(office, "SELECT count(*) FROM memberships") == 3
     assert len(office.journal("account.erased")) == 1
+
+
+def test_two_managers_erased_at_once_never_leave_the_others_alone(office: Office) -> None:
+    def erase(account_id: str) -> str:
+        try:
+            with office.inside() as on:
+                personal_data.erase(on, account_id, "command")
+        except Conflict as e:
+            return e.cause
+        return "erased"
+
+    managers = [office.id_of(name) for name in ("alice", "amir")]
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(erase, managers)) == ["erased", "last_manager"]
+    assert one(office, "SELECT count(*) FROM memberships WHERE role = 'manager'") == 1
 
 
 def test_an_entity_is_closed_with_its_last_member(office: Office, idp: Run) -> None:

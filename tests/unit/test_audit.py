@@ -9,8 +9,9 @@ from services.databases import open_database
 from sqlalchemy import text
 
 from idp import clock
-from idp.audit import Journal, LoginRefused, LoginSucceeded, RequestRefused, Verdict, entries, plain, record
+from idp.audit import LoginRefused, LoginSucceeded, RequestRefused, plain, record
 from idp.db import Database
+from idp.journal import Journal, Verdict, entries
 from idp.sealing import Mac
 
 KEY = Mac(b"k" * 32)

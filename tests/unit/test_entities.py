@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from idp import audit, clock
+from idp import clock, journal
 from idp.db import Database
 from idp.directory import accounts, entities, joining
 from idp.directory.entities import COMMAND, By
@@ -78,7 +78,7 @@ class World:
         return sorted(self.on.execute(select(JoinRequest.state)).scalars())
 
     def events(self) -> list[dict[str, Any]]:
-        return list(audit.entries(self.on))
+        return list(journal.entries(self.on))
 
     def last(self) -> dict[str, Any]:
         found: dict[str, Any] = self.events()[-1]

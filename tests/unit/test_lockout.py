@@ -12,9 +12,9 @@ from sqlalchemy import select, text
 from sqlalchemy.orm import Session
 
 from idp import clock
-from idp.audit import entries
 from idp.db import Database
 from idp.errors import Blocked, Throttled, Unavailable
+from idp.journal import entries
 from idp.login.lockout import ADDRESS_WINDOW, LOST_AFTER, Count, Lockout, Reservation
 from idp.models import GuessCount
 from idp.sealing import Mac

@@ -13,9 +13,9 @@ from cryptography import x509
 from services.authority import NOW, CardAuthority
 
 from idp import clock
-from idp.audit import entries
 from idp.db import Database
 from idp.errors import Conflict, Invalid, NotFound, Refusal
+from idp.journal import entries
 from idp.trust import anchors, commands, revocation
 
 AUTHORITY = CardAuthority()
