@@ -77,11 +77,11 @@ def _passwords(house: House, new: Settings) -> list[Effect]:
         Effect(
             rule,
             False,
-            f"{len(have)} accounts have a password. Whether it would keep the new rule cannot be known, since only a hash"
+            f"Accounts with a password: {len(have)}. Whether it would keep the new rule cannot be known, since only a hash"
             " of it is stored. It stays valid; the new rule applies when the person next chooses a password.",
             have,
         ),
-        Effect(rule, True, f"{len(lack)} accounts have no password yet and would choose it under the new rule.", lack),
+        Effect(rule, True, f"Accounts without a password: {len(lack)}. It would be chosen under the new rule.", lack),
     ]
     if "reuse_days" in named:
         sentence = f"Former passwords are known only as far back as today's ban reaches: {old.reuse_days} days."
@@ -95,10 +95,12 @@ def _lockout(house: House, new: Settings) -> list[Effect]:
     if most < old:
         over = (count.failed >= most) & count.blocked_at.is_(None)
         accounts = _counted(house, over)
-        sentence = f"{len(accounts)} accounts have {most} wrong answers or more already and would be blocked at once."
+        sentence = (
+            f"Accounts with {most} wrong answers or more already: {len(accounts)}. They would be blocked at once."
+        )
     elif most > old:
         accounts = _counted(house, count.blocked_at.is_not(None))
-        sentence = f"{len(accounts)} accounts are blocked now and stay so: a higher number frees nobody."
+        sentence = f"Accounts that are blocked now: {len(accounts)}. They stay so: a higher number frees nobody."
     else:
         return []
     return [Effect("lockout.max_attempts", True, sentence, accounts)]
@@ -118,24 +120,15 @@ def _activation(house: House, new: Settings) -> list[Effect]:
     )
     found = [(str(email), bool(held)) for email, held in orm.execute(late.order_by(Account.email_key))]
     over, held = [email for email, h in found if not h], [email for email, h in found if h]
-    who = f"pending accounts are older than {days} days"
+    who = f"Accounts pending for more than {days} days"
     if then.on_expiry == "keep":
-        return [
-            Effect(
-                "rules.activation.on_expiry", True, f"{len(found)} {who} and would be left as they are.", [*over, *held]
-            )
-        ]
+        sentence = f"{who}: {len(found)}. They would be left as they are."
+        return [Effect("rules.activation.on_expiry", True, sentence, [*over, *held])]
     fate = "deleted" if then.on_expiry == "delete" else "disabled"
     rule = "rules.activation.deadline_days, rules.activation.on_expiry"
-    return [
-        Effect(
-            rule,
-            True,
-            f"{len(over)} {who} and would be {fate} at the next clean-up, but for the only manager of others.",
-            over,
-        ),
-        Effect(rule, True, f"{len(held)} more {who}, but a link in a letter still works: {fate} when it ends.", held),
-    ]
+    soon = f"{who}: {len(over)}. They would be {fate} at the next clean-up, but for the only manager of others."
+    later = f"{who} whose letter holds a link that still works: {len(held)}. They would be {fate} when it ends."
+    return [Effect(rule, True, soon, over), Effect(rule, True, later, held)]
 
 
 def _counted(house: House, which: Any) -> list[str]:
