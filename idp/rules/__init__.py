@@ -102,9 +102,6 @@ class Rules(_Table):
     greeting: str = Field(
         "{given_name} {family_name}", description="how a person is addressed: {title}, {given_name}, {family_name}"
     )
-    email_change: Literal["assisted", "self_service"] = Field(
-        "assisted", description="who changes an e-mail address: staff on request, or the person alone"
-    )
     activation: ActivationRules = ActivationRules()
     entities: EntityRules = EntityRules()
     password: PasswordRules = PasswordRules()

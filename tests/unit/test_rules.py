@@ -78,10 +78,10 @@ def test_rules_cannot_be_changed_afterwards() -> None:
 
 # What the sources say of each service; what they leave open is the house's own decision.
 TABLE = {
-    "default": (3, "delete", True, "assisted", "explicit", "{given_name} {family_name}"),
-    "inpi-espace": (3, "delete", True, "assisted", "explicit", "{title} {family_name} {given_name}"),
-    "inpi-ets": (15, "delete", False, "self_service", "explicit", "{given_name} {family_name}"),
-    "wipo": (7, "expire", False, "self_service", "neutral", "{given_name} {family_name}"),
+    "default": (3, "delete", True, "explicit", "{given_name} {family_name}"),
+    "inpi-espace": (3, "delete", True, "explicit", "{title} {family_name} {given_name}"),
+    "inpi-ets": (15, "delete", False, "explicit", "{given_name} {family_name}"),
+    "wipo": (7, "expire", False, "neutral", "{given_name} {family_name}"),
 }
 
 
@@ -94,7 +94,6 @@ def test_a_profile_gives_every_rule_its_value(profile: str) -> None:
         rules.activation.deadline_days,
         rules.activation.on_expiry,
         rules.entities.enabled,
-        rules.email_change,
         settings.lockout.message,
         rules.greeting,
     ) == TABLE[profile]
@@ -108,7 +107,7 @@ def test_any_single_rule_overrides_its_profile_and_leaves_the_others(
     given: dict[str, dict[str, object]] = {
         "activation": {"deadline_days": 30, "on_expiry": "keep", "reminder_days": 2},
         "entities": {"enabled": True, "join_requests": False},
-        "": {"email_change": "assisted", "greeting": "{family_name}"},
+        "": {"greeting": "{family_name}"},
     }
     plain = build({"rules": {"profile": profile}}).rules.model_dump()
     for table, keys in given.items():
