@@ -30,7 +30,7 @@ DONE = {
 
 @account.before_request
 def _only_signed_in() -> Response | None:
-    return go("/login") if session() is None else None
+    return pages.sign_in_first() if session() is None else None
 
 
 @account.get("")

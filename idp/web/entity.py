@@ -72,7 +72,7 @@ _UNCHANGED = (
 def _only_signed_in() -> Response | None:
     if not house().settings.rules.entities.enabled:
         pages.not_found()
-    return go("/login") if session() is None else None
+    return pages.sign_in_first() if session() is None else None
 
 
 @entity.errorhandler(NotFound)

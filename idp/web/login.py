@@ -31,10 +31,12 @@ WRONG = N_("The e-mail address or the password is not right.")
 
 @login.get("/login")
 def begin() -> Response:
-    """Sign in to the house itself; somebody who is signed in goes home."""
+    """Sign in to the house itself, then go on to the page of ours named by `next`; somebody signed in goes there at once."""
+    target = pages.own_path(request.args.get("next", "/"))
     if session():
-        return go("/")
-    return go(f"/login/{house().attempts.ticket(house().attempts.begin(browser(), None, None), 'login')}")
+        return go(target)
+    attempt = house().attempts.begin(browser(), None, {"next": target})
+    return go(f"/login/{house().attempts.ticket(attempt, 'login')}")
 
 
 @login.get("/login/<ticket>")
@@ -188,7 +190,7 @@ def take(pending: Pending, step: flow.Step) -> Response:
         case flow.Refuse(error):
             with house().database.begin() as c:
                 attempts.finish(c, pending)
-            if pending.request is None:
+            if pending.client_id is None:
                 return go("/")
             asked = _request(pending)
             return go(answer(asked.redirect_uri, house().settings.server.issuer, asked.state, error=error))
@@ -231,7 +233,9 @@ def _complete(pending: Pending) -> Response:
 
 
 def _issue(on: Executor, pending: Pending, live: Live) -> str:
-    return issue(on, _request(pending), live) if pending.request else "/"
+    if pending.client_id is None:
+        return pages.own_path(str((pending.request or {}).get("next", "/")))
+    return issue(on, _request(pending), live)
 
 
 def issue(on: Executor, asked: AuthorizationRequest, live: Live) -> str:
@@ -282,7 +286,7 @@ def _client(pending: Pending) -> Relying:
 
 
 def _demand(pending: Pending, live: Live | None) -> Demand:
-    if pending.request is None:
+    if pending.client_id is None:
         return Demand()
     asked, client = _request(pending), _client(pending)
     return demand(
@@ -330,7 +334,7 @@ def _challenge(
     shown = {key: value for key, value in fields.items() if key == "email"}
     page = method.challenge(Attempt(pending.id, _known(pending), pages.language(), shown))
     pages.commit()
-    asked = _request(pending) if pending.request else None
+    asked = _request(pending) if pending.client_id else None
     reset = "/lost-password" if house().methods.resetting else None
     return draw(
         "login.html",
@@ -346,8 +350,8 @@ def _challenge(
             }
             for name in step.methods
         ],
-        portal=_client(pending) if pending.request else None,
-        cancel_url=f"/cancel/{ticket}" if pending.request else None,
+        portal=_client(pending) if pending.client_id else None,
+        cancel_url=f"/cancel/{ticket}" if pending.client_id else None,
         lost_password_url=reset,
         reset_url=reset,
         forms=[asked.origin] if asked else [],
@@ -360,7 +364,7 @@ def _challenge(
 def _reason(pending: Pending) -> str | None:
     """Why somebody who is signed in is asked again."""
     live = session()
-    if live is None or pending.request is None:
+    if live is None or pending.client_id is None:
         return None
     t, portal = translator(), _client(pending).name
     if _demand(pending, live).again:

@@ -47,7 +47,7 @@ class MeansRemoved(Event):
 
 @means.before_request
 def _door() -> Response | None:
-    return None if session() else go("/login")
+    return None if session() else pages.sign_in_first()
 
 
 @means.get("")

@@ -7,6 +7,7 @@ transaction of a page is `orm`: committed when the view returns, rolled back whe
 import secrets
 from collections.abc import Iterable
 from typing import Any, NoReturn, cast
+from urllib.parse import urlencode
 
 from flask import Blueprint, Flask, Response, current_app, g, render_template, request
 from werkzeug.exceptions import MethodNotAllowed
@@ -21,6 +22,7 @@ from idp.web.addresses import client_address
 from idp.web.static_files import StaticFiles
 
 MAX_BODY = 64 * 1024
+MAX_PATH = 500
 BROWSER_DAYS, LANGUAGE_DAYS = 1, 365
 FORM = "application/x-www-form-urlencoded"
 # On everything; the second list also on what a browser draws.
@@ -108,6 +110,17 @@ def draw(
 def go(address: str) -> Response:
     """Send the browser on with GET (303)."""
     return Response(status=303, headers={"Location": address})
+
+
+def own_path(text: str) -> str:
+    """An address of ours to go on to, or the home page instead of anything that could lead elsewhere."""
+    ours = text.startswith("/") and not text.startswith("//") and "\\" not in text and text.isprintable()
+    return text if ours and len(text) <= MAX_PATH else "/"
+
+
+def sign_in_first() -> Response:
+    """Sign in, then come back to the page that was asked for."""
+    return go(f"/login?{urlencode({'next': own_path(_page_url())})}" if request.method == "GET" else "/login")
 
 
 def _page_url() -> str:

@@ -93,7 +93,7 @@ def test_who_belongs_to_no_company_is_offered_both_ways_in_and_nobody_else(offic
 )
 def test_who_is_not_signed_in_is_sent_to_sign_in(office: Office, path: str) -> None:
     browser = office.browser()
-    assert browser.get(f"/entity{path}").headers["Location"] == "/login"
+    assert browser.get(f"/entity{path}").headers["Location"].startswith("/login?next=%2Fentity")
     assert browser.post(f"/entity{path}", {}).status_code in (303, 405)
     assert office.journal("member.promoted") == []
 
