@@ -11,10 +11,10 @@ from sqlalchemy import inspect, text
 
 from idp.db import Base, Database
 from idp.errors import Misconfigured
-from idp.login.registry import load, owners
+from idp.login.registry import installed, load, owners
 from idp.migrate import CORE, Owner, current, difference, require_newest, upgrade
 
-METHODS = ("password", "smartcard")
+METHODS = tuple(sorted(installed()))
 SCRIPT = """
 import sqlalchemy as sa
 from alembic import op
