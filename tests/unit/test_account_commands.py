@@ -1,20 +1,17 @@
 """What staff ends by command: accounts, portals and their secrets, seen from the pages and endpoints of a running house."""
 
-import io
 import json
-import sys
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from services.commands import Run, runner
 from services.office import SECRETS, Office, answered, basic, open_office
 from services.visitor import PASSWORD
 
-from idp import cli, clock, migrate, serve
+from idp import clock, migrate, serve
 from idp.db import Base
 from idp.directory import accounts, clients, personal_data
 from idp.errors import Conflict
@@ -23,46 +20,19 @@ BOB, NINA, DAVE = "bob@e1.example", "nina@e1.example", "dave@e1.example"
 SECOND = 1.2  # what a change may take to reach every node
 
 
-@dataclass
-class Said:
-    """What a command printed, and how it ended."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def value(self) -> Any:
-        assert self.status == 0, self.err
-        return json.loads(self.out)
-
-
-Run = Callable[..., Said]
-
-
 @pytest.fixture
 def idp(office: Office, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs a command beside the office, on its database, as another process would."""
     monkeypatch.chdir(office.folder)
-    for name, value in {
+    environment = {
         "DATABASE__URL": office.url,
         "SERVER__ISSUER": office.issuer,
         "SECRETS__MASTER_FILE": office.folder / "master.key",
         "MAIL__URL": f"directory:{office.folder / 'mail'}",
         "JOURNAL__HEAD_FILE": office.folder / "journal.head",
         "LOGIN__METHODS": "password,smartcard",
-    }.items():
-        monkeypatch.setenv(f"IDP_{name}", str(value))
-
-    def run(*words: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["idp", *words])
-        monkeypatch.setattr(sys, "stdin", io.StringIO())
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        printed = capsys.readouterr()
-        return Said(int(end.value.code or 0), printed.out, printed.err)
-
-    return run
+    }
+    return runner(monkeypatch, capsys, environment)
 
 
 def waiting(office: Office) -> str:

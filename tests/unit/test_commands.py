@@ -1,56 +1,26 @@
 """The `idp` command as a script calls it: one JSON value, exit statuses, and nothing half done after a refusal."""
 
-import io
 import json
 import socket
 import stat
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from services.commands import Run, runner
 from sqlalchemy import create_engine, text
 
-from idp import cli
 from idp.db import Database, listen, options, prepare
 from idp.settings import build
 
 PASSWORD = "Tulle;Vigne42"
 
 
-@dataclass
-class Said:
-    """What a command printed, and how it ended."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def value(self) -> Any:
-        assert self.status == 0, self.err
-        return json.loads(self.out)
-
-
-Run = Callable[..., Said]
-
-
 @pytest.fixture
 def idp(empty_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs a command of an installation in an empty folder, on each engine."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("IDP_DATABASE__URL", empty_url)
-
-    def run(*words: str, given: str = "") -> Said:
-        monkeypatch.setattr(sys, "argv", ["idp", *words])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(given))
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        printed = capsys.readouterr()
-        return Said(int(end.value.code or 0), printed.out, printed.err)
-
+    run = runner(monkeypatch, capsys, {"DATABASE__URL": empty_url})
     assert set(run("migrate", "--json").value) == {"core", "password", "smartcard"}
     return run
 

@@ -1,53 +1,25 @@
 """What staff does with an entity by command; the rule of the last manager holds for staff too."""
 
-import json
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from services.commands import Run, runner
 from services.office import Office
 
-from idp import cli
-
 ALICE, AMIR, BOB, DAVE = (f"{name}@e1.example" for name in ("alice", "amir", "bob", "dave"))
-
-
-@dataclass
-class Said:
-    """What a command printed, and how it ended."""
-
-    status: int
-    out: str
-    err: str
-
-    @property
-    def value(self) -> Any:
-        assert self.status == 0, self.err
-        return json.loads(self.out)
-
-
-Run = Callable[..., Said]
 
 
 @pytest.fixture
 def idp(office: Office, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs `idp entity …` beside the office, on its database, as another process would."""
     monkeypatch.chdir(office.folder)
-    monkeypatch.setenv("IDP_DATABASE__URL", office.url)
-    monkeypatch.setenv("IDP_SERVER__ISSUER", office.issuer)
-    monkeypatch.setenv("IDP_SECRETS__MASTER_FILE", str(office.folder / "master.key"))
-    monkeypatch.setenv("IDP_JOURNAL__HEAD_FILE", str(office.folder / "journal.head"))
-
-    def run(*words: str) -> Said:
-        monkeypatch.setattr(sys, "argv", ["idp", "entity", *words])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        printed = capsys.readouterr()
-        return Said(int(end.value.code or 0), printed.out, printed.err)
-
-    return run
+    environment = {
+        "DATABASE__URL": office.url,
+        "SERVER__ISSUER": office.issuer,
+        "SECRETS__MASTER_FILE": office.folder / "master.key",
+        "JOURNAL__HEAD_FILE": office.folder / "journal.head",
+    }
+    return runner(monkeypatch, capsys, environment, "entity")
 
 
 def members(value: Any) -> dict[str, tuple[str, bool]]:
